@@ -1,0 +1,66 @@
+# Everything happens in .venv; a machine needs Python (3.10 or later) and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+WHEELS := build/wheel
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
+
+.NOTPARALLEL:
+.PHONY: help venv demo test services lint clean
+
+help:
+	@echo "make demo      watch an outage pass, in the terminal (about a minute)"
+	@echo "make test      the whole test suite, on the built wheel; ARGS='-k name -x' goes to pytest"
+	@echo "make lint      ruff, mypy and the import contracts"
+	@echo "make services  install redis-server and rabbitmq-server (Debian, needs root or sudo)"
+	@echo "make venv      only set up .venv"
+	@echo "make clean     remove all that these commands made"
+
+venv: $(VENV)/.stamp-venv
+
+$(VENV)/.stamp-venv: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1'
+	$(PIP) install --group build
+	@touch $@
+
+# The wheel is what is tested and shown: built from src/, installed as a user would, never imported from the tree.
+$(VENV)/.stamp-wheel: $(SOURCES) pyproject.toml README.md LICENSE $(VENV)/.stamp-venv
+	rm -rf $(WHEELS)
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(WHEELS) .
+	$(PIP) install --force-reinstall --no-deps $(WHEELS)/*.whl
+	@touch $@
+
+# The extras' dependencies change with pyproject.toml only, so a changed source file does not resolve them again.
+$(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo]" --group test
+	@touch $@
+
+$(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo]"
+	@touch $@
+
+$(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django]" --group lint
+	@touch $@
+
+demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
+	$(BIN)/python -m demo $(ARGS)
+
+test: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.stamp-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=src $(BIN)/lint-imports
+
+services:
+	.ci/services
+
+clean:
+	rm -rf $(VENV) build dist .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

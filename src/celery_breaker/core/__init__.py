@@ -1,0 +1,1 @@
+"""The rules of a breaker: values and pure functions, and the only place that decides."""

@@ -1,0 +1,104 @@
+"""What an outcome says about the service: success, failure, or nothing."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from celery_breaker.core.policy import Policy
+
+__all__ = ["Classifier", "ExceptionSpec", "Verdict", "is_slow", "judge", "judge_class", "judge_result", "retry_after_of"]
+
+
+class Verdict(str, enum.Enum):
+    """How an outcome counts."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    NEUTRAL = "neutral"
+
+    __str__ = str.__str__
+
+
+ExceptionSpec = tuple[type[BaseException] | str, ...]
+"""Exception classes, or their dotted names where importing them would cost something."""
+
+Classifier = Callable[[BaseException | None, object], Verdict | str | None]
+"""Called with (exception or None, result); returns a `Verdict` or its value, or None for the usual rules."""
+
+
+def _names(cls: type[BaseException]) -> set[str]:
+    return {f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__} | {
+        base.__qualname__ for base in cls.__mro__ if base.__module__ == "builtins"
+    }
+
+
+def _matches(cls: type[BaseException], spec: ExceptionSpec) -> bool:
+    classes = tuple(item for item in spec if isinstance(item, type))
+    if classes and issubclass(cls, classes):
+        return True
+    names = {item for item in spec if isinstance(item, str)}
+    return bool(names) and not names.isdisjoint(_names(cls))
+
+
+def judge_class(cls: type[BaseException], policy: Policy) -> Verdict:
+    """The verdict on an exception of this class: ignored ones are neutral, of the rest those in ``failures`` fail.
+
+    An exception that is neither means that the service answered, so it is a success.
+    Only `Exception` and the like: ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit`` say nothing.
+    """
+    if not issubclass(cls, Exception) or _matches(cls, policy.ignore):
+        return Verdict.NEUTRAL
+    return Verdict.FAILURE if _matches(cls, policy.failures) else Verdict.SUCCESS
+
+
+def _asked(policy: Policy, exception: BaseException | None, result: object) -> Verdict | None:
+    if policy.classify is None:
+        return None
+    answer = policy.classify(exception, result)
+    return None if answer is None else Verdict(answer)
+
+
+def judge(exception: BaseException, policy: Policy) -> Verdict:
+    """The verdict on an exception: ``classify`` first, then `judge_class`.
+
+    Raises:
+        Exception: whatever the user's ``classify`` raises; the caller isolates it.
+    """
+    return _asked(policy, exception, None) or judge_class(type(exception), policy)
+
+
+def judge_result(result: object, policy: Policy) -> Verdict:
+    """The verdict on a result: a success unless ``classify`` says otherwise."""
+    return _asked(policy, None, result) or Verdict.SUCCESS
+
+
+def is_slow(duration: float | None, policy: Policy) -> bool:
+    """Whether a call of ``duration`` seconds is slow by the policy."""
+    return duration is not None and policy.slow_call_duration is not None and duration > policy.slow_call_duration
+
+
+def retry_after_of(exception: BaseException | None) -> float | None:
+    """Seconds that the service asked for: the exception's ``retry_after``, or its response's ``Retry-After`` header.
+
+    Only the number form of the header counts; the date form would need a clock.
+
+    Example:
+        >>> exc = OSError(); exc.retry_after = 12
+        >>> retry_after_of(exc)
+        12.0
+    """
+    if exception is None:
+        return None
+    value = getattr(exception, "retry_after", None)
+    if value is None:
+        headers = getattr(getattr(exception, "response", None), "headers", None) or getattr(exception, "headers", None)
+        if isinstance(headers, Mapping) or hasattr(headers, "get"):
+            value = headers.get("Retry-After")
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return seconds if 0 < seconds < float("inf") else None

@@ -1,0 +1,36 @@
+"""How often and for how long a task may be set aside."""
+
+from __future__ import annotations
+
+from celery_breaker.core.policy import Policy
+
+__all__ = ["FLOOR", "delay", "may_defer"]
+
+FLOOR = 1.0
+"""Shortest delay of a deferred task, in seconds: a delay of nothing would be a loop."""
+
+
+def may_defer(policy: Policy, *, deferrals: int, first: float | None, now: float) -> bool:
+    """Whether a task that was deferred this often, first at ``first`` (seconds, any clock), may be once more.
+
+    Example:
+        >>> may_defer(Policy(max_deferrals=2), deferrals=2, first=0.0, now=1.0)
+        False
+    """
+    if policy.max_deferrals is not None and deferrals >= policy.max_deferrals:
+        return False
+    return policy.max_deferral_age is None or first is None or now - first < policy.max_deferral_age
+
+
+def delay(retry_after: float | None, policy: Policy, *, deferrals: int, cap: float, u: float) -> float:
+    """Seconds until a task that is sent again, rather than parked, comes back.
+
+    The time to the next probe, doubled with each earlier deferral, capped (below the broker's visibility timeout, or the
+    message would be delivered twice), and lengthened by up to half at random, so that they do not all come at once.
+
+    Example:
+        >>> delay(10.0, Policy(), deferrals=1, cap=1800.0, u=0.0)
+        20.0
+    """
+    base = policy.recovery_timeout if retry_after is None else max(retry_after, FLOOR)
+    return max(FLOOR, min(base * 2.0 ** min(deferrals, 32) * (1 + u / 2), cap))

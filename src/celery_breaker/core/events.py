@@ -1,0 +1,63 @@
+"""Transitions as values: what changed between two records, for signals, logs and the bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from celery_breaker.core.record import Mode, Record, State
+
+__all__ = ["Change", "change_between"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One step of a breaker's life, as its winner saw it.
+
+    Attributes:
+        at: seconds of the store's clock.
+        until: when the next probe is due, if the breaker is open now.
+        trips: open intervals in a row; above 1 the service failed its probe.
+    """
+
+    name: str
+    before: State
+    after: State
+    mode_before: Mode
+    mode_after: Mode
+    generation: int
+    version: int
+    at: float
+    until: float
+    trips: int
+    reason: str
+    by: str = ""
+
+    @property
+    def moved(self) -> bool:
+        """The state changed, or an open interval began anew."""
+        return self.before is not self.after
+
+    @property
+    def overridden(self) -> bool:
+        """An operator's override came, went or changed."""
+        return self.mode_before is not self.mode_after
+
+
+def change_between(before: Record, after: Record, *, at: float) -> Change | None:
+    """What changed, or ``None`` when nothing did that anyone need be told."""
+    if before.generation == after.generation and before.override == after.override:
+        return None
+    return Change(
+        name=after.name,
+        before=before.state,
+        after=after.state,
+        mode_before=before.mode,
+        mode_after=after.mode,
+        generation=after.generation,
+        version=after.version,
+        at=at,
+        until=after.until,
+        trips=after.trips,
+        reason=after.override.reason if after.override and after.override != before.override else after.reason,
+        by=after.override.by if after.override else "",
+    )

@@ -1,0 +1,43 @@
+"""The ramp: how many parked tasks may go back now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.windows import Totals
+
+__all__ = ["MAX_RATE", "Step", "step"]
+
+MAX_RATE = 10_000.0
+"""Releases per second beyond which doubling is no longer a ramp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The rate from now on, in tasks per second, and how many tasks to release at once."""
+
+    rate: float
+    count: int
+
+
+def step(rate: float, totals: Totals, policy: Policy, *, elapsed: float, excess: int) -> Step:
+    """One step of the ramp, ``elapsed`` seconds after the last one.
+
+    Starts at ``ramp_start``. Doubles while the window is healthy (less than a quarter of what would trip) and the workers
+    have taken half of the last step; halves, never below one a second, while the window is not healthy. ``excess`` is by how
+    much the target queue is deeper than when the draining began: it is taken off, so that released work never
+    gets far ahead of the workers. One task always goes, so that the backlog cannot starve.
+
+    Example:
+        >>> step(20.0, Totals(now=0), Policy(), elapsed=0.5, excess=0)
+        Step(rate=40.0, count=20)
+    """
+    failures = totals.failures * 4
+    if rate <= 0:
+        rate = policy.ramp_start
+    elif failures > policy.max_failures and failures > policy.failure_rate * totals.calls:
+        rate = max(1.0, rate / 2)
+    elif excess * 2 < rate * elapsed:
+        rate = min(rate * 2, MAX_RATE)
+    return Step(rate, max(1, int(rate * elapsed) - max(0, excess)))

@@ -1,0 +1,117 @@
+"""The record of a breaker: the state that a fleet shares, and its form on the wire."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from dataclasses import dataclass
+
+__all__ = ["Mode", "Override", "Record", "State", "decode", "encode"]
+
+
+class State(str, enum.Enum):
+    """What the breaker itself makes of the service."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+    __str__ = str.__str__
+
+
+class Mode(str, enum.Enum):
+    """What an operator makes of the breaker; orthogonal to the state."""
+
+    AUTO = "auto"
+    FORCED_OPEN = "forced_open"
+    DISABLED = "disabled"
+    OBSERVING = "observing"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """An operator's word over the state. ``expires`` is a time of the store's clock, or ``None`` for ever."""
+
+    mode: Mode
+    since: float
+    expires: float | None = None
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Shared state of one breaker. All times are seconds of the store's clock.
+
+    Attributes:
+        generation: grows by one with each transition; every admission carries it.
+        version: grows by one with each write; the key of compare-and-set. 0 means never written.
+        since: when the state was entered.
+        until: while open, when the next probe is due.
+        trips: open intervals in a row without recovery; the exponent of the back-off.
+        successes: successful half-open calls of this generation.
+        last_fault: when the last failure that moved the state was seen.
+        draining: parked tasks may wait although the breaker is closed.
+        ramp: releases per second the agent allows itself while draining; 0 before the first step.
+    """
+
+    name: str
+    state: State = State.CLOSED
+    generation: int = 0
+    version: int = 0
+    since: float = 0.0
+    until: float = 0.0
+    trips: int = 0
+    successes: int = 0
+    last_fault: float | None = None
+    reason: str = ""
+    override: Override | None = None
+    draining: bool = False
+    ramp: float = 0.0
+
+    @property
+    def mode(self) -> Mode:
+        """The override's mode, or auto; says nothing about expiry (see `machine.mode_at`)."""
+        return self.override.mode if self.override else Mode.AUTO
+
+
+_FIELDS = frozenset(field.name for field in dataclasses.fields(Record))
+_OVERRIDE_FIELDS = frozenset(field.name for field in dataclasses.fields(Override))
+
+
+def encode(record: Record) -> str:
+    """The record as JSON. The version travels beside it: it belongs to the store."""
+    data = dataclasses.asdict(record)
+    del data["version"]
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode(data: str | bytes, *, version: int) -> Record:
+    """Read what `encode` wrote; keys of a newer release are ignored.
+
+    Raises:
+        ValueError: the data is not a record.
+
+    Example:
+        >>> decode(encode(Record(name="smtp", generation=3)), version=7).generation
+        3
+    """
+    raw = json.loads(data)
+    if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
+        raise ValueError("not a breaker record")
+    try:
+        fields = {key: value for key, value in raw.items() if key in _FIELDS}
+        fields["state"] = State(fields.get("state", "closed"))
+        if (override := fields.get("override")) is not None:
+            known = {key: value for key, value in override.items() if key in _OVERRIDE_FIELDS}
+            fields["override"] = Override(**{**known, "mode": Mode(known["mode"])})
+        record = Record(**{**fields, "version": version})
+        numbers = (record.generation, record.since, record.until, record.trips, record.successes, record.ramp)
+        if not all(isinstance(number, (int, float)) for number in numbers):
+            raise ValueError("a number is missing")
+    except (TypeError, KeyError, AttributeError) as exc:
+        raise ValueError(f"not a breaker record: {exc}") from None
+    return record

@@ -1,0 +1,116 @@
+"""Sliding windows: which bucket a call falls into, and what a window adds up to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from celery_breaker.errors import ConfigurationError
+
+__all__ = ["BUCKETS", "Delta", "Totals", "Window", "parse_window"]
+
+BUCKETS = 10
+"""Buckets per window: it slides in steps of a tenth of its span."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window over time (``by_calls`` false, span in seconds) or over the last calls.
+
+    A bucket is a tenth of the span, so a call leaves the window between nine and ten tenths of the span
+    after it came in (for windows of fewer than ten calls: exactly).
+    """
+
+    span: float
+    by_calls: bool = False
+
+    @property
+    def width(self) -> float:
+        """Seconds, or calls, that share a bucket."""
+        return max(1.0, self.span // BUCKETS) if self.by_calls else self.span / BUCKETS
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets, the current one included, make up the window."""
+        return max(1, round(self.span / self.width))
+
+    def bucket_at(self, now: float, calls: int) -> int:
+        """The bucket of the present: by the clock, or by how many calls have been counted, the latest included."""
+        return int((max(calls - 1, 0) if self.by_calls else now) // self.width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """What one worker adds to a window in one go.
+
+    Attributes:
+        calls: calls that ended with a verdict.
+        failures: those that failed (slow ones too where a slow call is a failure).
+        slow: those that were slow.
+        streak: failures since the last success among them.
+        unbroken: no success among them, so the streak adds to the one before.
+    """
+
+    calls: int = 0
+    failures: int = 0
+    slow: int = 0
+    streak: int = 0
+    unbroken: bool = True
+
+    def then(self, *, failed: bool, slow: bool) -> Delta:
+        """This and one more call.
+
+        Example:
+            >>> Delta().then(failed=True, slow=False).then(failed=False, slow=False)
+            Delta(calls=2, failures=1, slow=0, streak=0, unbroken=False)
+        """
+        return Delta(
+            calls=self.calls + 1,
+            failures=self.failures + failed,
+            slow=self.slow + slow,
+            streak=self.streak + 1 if failed else 0,
+            unbroken=self.unbroken and failed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What the fleet's window adds up to, and by the store's clock when.
+
+    Attributes:
+        streak: failures in a row, whatever the window says.
+        workers: distinct workers that saw a failure within the window, with the failures of each.
+    """
+
+    now: float
+    calls: int = 0
+    failures: int = 0
+    slow: int = 0
+    streak: int = 0
+    workers: dict[str, int] = field(default_factory=dict)
+
+
+_BY_CALLS = re.compile(r"\s*(\d+)\s*calls?\s*")
+
+
+def parse_window(value: float | str) -> Window:
+    """Seconds, or ``"100 calls"``, as a `Window`.
+
+    Raises:
+        ConfigurationError: neither, or not above 0.
+
+    Example:
+        >>> parse_window("100 calls")
+        Window(span=100.0, by_calls=True)
+    """
+    if isinstance(value, str):
+        if not (match := _BY_CALLS.fullmatch(value)):
+            raise ConfigurationError(f"failure_window={value!r} is neither seconds nor like '100 calls'")
+        window = Window(span=float(match[1]), by_calls=True)
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigurationError(f"failure_window={value!r} is neither seconds nor like '100 calls'")
+    else:
+        window = Window(span=float(value))
+    if not window.span > 0 or window.span == float("inf"):
+        raise ConfigurationError(f"failure_window={value!r} must be above 0")
+    return window

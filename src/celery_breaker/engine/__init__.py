@@ -1,0 +1,1 @@
+"""The engine: breakers for any Python code, with or without Celery."""

@@ -1,0 +1,244 @@
+"""`Breaker`: the face that users call, around any code."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from celery_breaker.core import machine
+from celery_breaker.core.classify import Verdict, is_slow, judge, judge_result, retry_after_of
+from celery_breaker.core.machine import Admission
+from celery_breaker.core.names import check_name
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Mode, Record, State
+from celery_breaker.engine.default import current_registry, registry_at
+from celery_breaker.engine.registry import Outcome, Registry
+from celery_breaker.engine.view import Cell, Ticket
+from celery_breaker.errors import BreakerOpen, ConfigurationError
+from celery_breaker.stores.base import Store
+
+__all__ = ["Breaker", "outcome_of"]
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_Entry = tuple["Breaker", Ticket, float, "_Entry | None"]
+_entries: ContextVar[_Entry | None] = ContextVar("celery_breaker_entries", default=None)
+
+
+def outcome_of(ticket: Ticket, *, exception: BaseException | None, result: object = None, duration: float | None) -> Outcome:
+    """What a call that ended says. A ``classify`` that raises is logged and leaves the usual rules. Never raises."""
+    policy = ticket.cell.policy
+    try:
+        verdict = judge(exception, policy) if exception is not None else judge_result(result, policy)
+    except Exception:
+        logger.exception("classify of breaker %r failed; the usual rules apply", ticket.cell.name)
+        verdict = Verdict.SUCCESS if exception is None else Verdict.FAILURE
+    slow = verdict is not Verdict.NEUTRAL and is_slow(duration, policy)
+    if slow and policy.slow_call_rate is None:
+        verdict = Verdict.FAILURE
+    if verdict is not Verdict.FAILURE:
+        return Outcome(ticket, verdict, slow=slow)
+    reason = f"a call took {duration:.1f} s" if exception is None and slow else repr(exception)[:200]
+    if exception is None and not slow:
+        reason = "a result was classified as a failure"
+    return Outcome(ticket, verdict, slow=slow, reason=reason, asked=retry_after_of(exception))
+
+
+class Breaker:
+    """A circuit breaker around any callable, sharing its state with everyone who names it.
+
+    A context manager, a decorator, and `call`. Thread-safe, fork-safe, and no call waits for the store, except
+    where it wins a half-open permit (at most the store's timeout, one second unless set otherwise).
+
+    Args:
+        name: up to 200 printable characters.
+        policy: when to trip and how to recover; unset, the app's configuration says.
+        store: URL or `Store`; unset, the current Celery app's, else this process's memory.
+
+    Raises:
+        ConfigurationError: from here for a bad name; from the first use for a bad policy or store.
+
+    Example:
+        >>> smtp = Breaker("example-smtp", policy=Policy(max_failures=3), store="memory://")
+        >>> smtp.call(len, "four")
+        4
+        >>> str(smtp.state)
+        'closed'
+    """
+
+    def __init__(self, name: str, *, policy: Policy | None = None, store: str | Store | None = None) -> None:
+        self.name = check_name(name)
+        self._policy = policy
+        self._store = store
+        self._cell: Cell | None = None
+        self._registry: Registry | None = None
+
+    def __repr__(self) -> str:
+        return f"Breaker({self.name!r})"
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def call(self, service: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call ``service`` if the breaker admits it, and count how it ends.
+
+        Raises:
+            BreakerOpen: the call was not made.
+            BaseException: whatever ``service`` raises.
+        """
+        cell = self._cell or self._resolve()
+        ticket = cell.ticket
+        if not cell.passing:
+            ticket = self._enter(cell)
+        started = self._now()
+        try:
+            result = service(*args, **kwargs)
+        except BaseException as exc:
+            self._ended(ticket, started, exception=exc)
+            raise
+        policy = cell.policy
+        if policy.classify is None and policy.slow_call_duration is None and ticket.permit is None and not cell.exact:
+            next(ticket.counter)
+        else:
+            self._ended(ticket, started, result=result)
+        return result
+
+    def __call__(self, service: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function so that each call goes through `call`."""
+        if inspect.iscoroutinefunction(service) or inspect.isasyncgenfunction(service):
+            raise ConfigurationError(f"{service!r} is asynchronous, and breakers guard only plain functions so far")
+
+        @functools.wraps(service)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            return self.call(service, *args, **kwargs)
+
+        return guarded
+
+    def __enter__(self) -> Breaker:
+        cell = self._cell or self._resolve()
+        ticket = cell.ticket
+        if not cell.passing:
+            ticket = self._enter(cell)
+        _entries.set((self, ticket, self._now(), _entries.get()))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        entry = _entries.get()
+        assert entry is not None and entry[0] is self, "with-blocks of breakers must nest"
+        _entries.set(entry[3])
+        self._ended(entry[1], entry[2], exception=exc)
+
+    def _resolve(self) -> Cell:
+        registry = registry_at(self._store) if self._store is not None else current_registry()
+        if self._policy is not None:
+            registry.declare(self.name, self._policy)
+        cell = registry.cell(self.name)
+        registry.reporter.start()
+        self._registry, self._cell = registry, cell
+        return cell
+
+    def _own(self) -> tuple[Registry, Cell]:
+        """The registry and the view in use now; a view that was dropped for idleness is made again."""
+        cell, registry = self._cell, self._registry
+        if cell is None or registry is None or registry.cells.get(self.name) is not cell:
+            cell = self._resolve()
+            registry = self._registry
+        assert registry is not None
+        return registry, cell
+
+    def _enter(self, cell: Cell) -> Ticket:
+        registry, cell = self._own()
+        if cell.passing:
+            return cell.ticket
+        if (ticket := registry.enter(cell)) is None:
+            raise BreakerOpen(self.name, registry.retry_after(cell))
+        return ticket
+
+    def _now(self) -> float:
+        assert self._registry is not None
+        return self._registry.clock()
+
+    def _ended(
+        self, ticket: Ticket, started: float, *, exception: BaseException | None = None, result: object = None
+    ) -> None:
+        assert self._registry is not None
+        outcome = outcome_of(ticket, exception=exception, result=result, duration=self._now() - started)
+        self._registry.report(outcome)
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    def _fresh(self) -> Record:
+        registry, cell = self._own()
+        registry.refresh([self.name])
+        return cell.record
+
+    @property
+    def state(self) -> State:
+        """The state, read from the store."""
+        return self._fresh().state
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in force, read from the store."""
+        return machine.mode_at(self._fresh(), self._own()[0].link.now())
+
+    @property
+    def time_since_fault(self) -> float | None:
+        """Seconds since the failure that last opened the breaker; ``None`` if none ever did."""
+        fault = self._fresh().last_fault
+        return None if fault is None else max(0.0, self._own()[0].link.now() - fault)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until a call may be admitted; 0 if one may now, ``None`` when forced open without an end."""
+        return machine.retry_after(self._fresh(), self._own()[0].link.now())
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force in this process."""
+        return self._own()[1].policy
+
+    # --- what an operator says ----------------------------------------------------------------------------------------
+
+    def _change(self, step: Callable[[Record, float], Record]) -> None:
+        registry, cell = self._own()
+        registry.refresh([self.name])
+        registry.change(cell, step)
+
+    def _override(self, mode: Mode, reason: str, expires: float | None, by: str) -> None:
+        if expires is not None and not expires > 0:
+            raise ConfigurationError(f"expires={expires!r} must be a number of seconds above 0")
+        self._change(
+            lambda record, now: machine.override(record, mode, now=now, reason=reason, by=by, expires_in=expires)
+        )
+
+    def open(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
+        """Force open, for ``expires`` seconds or until lifted. Atomic across the fleet."""
+        self._override(Mode.FORCED_OPEN, reason, expires, by)
+
+    def disable(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
+        """Admit everything and hold the state still, for ``expires`` seconds or until lifted."""
+        self._override(Mode.DISABLED, reason, expires, by)
+
+    def observe(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
+        """Admit everything, and go on moving the state as if it counted, for ``expires`` seconds or until lifted."""
+        self._override(Mode.OBSERVING, reason, expires, by)
+
+    def auto(self) -> None:
+        """Lift the override; the state decides again."""
+        self._override(Mode.AUTO, "", None, "")
+
+    def close(self) -> None:
+        """Close, lifting a forced opening; an early relapse still opens for longer than the first time."""
+        self._change(lambda record, now: machine.close(record, now=now))
+
+    def reset(self) -> None:
+        """Back to a fresh, closed breaker: no override, no back-off, an empty window."""
+        self._change(lambda record, now: machine.reset(record, now=now))

@@ -1,0 +1,41 @@
+"""Which registry a breaker belongs to when it is not told: the app's, or one in this process's memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from celery_breaker.engine.registry import Registry
+from celery_breaker.stores.base import Store
+from celery_breaker.stores.url import open_store
+
+__all__ = ["current_registry", "provide", "registry_at"]
+
+_lock = threading.RLock()
+_provider: Callable[[], Registry] | None = None
+_registries: dict[str, Registry] = {}
+
+
+def provide(provider: Callable[[], Registry] | None) -> None:
+    """Let ``provider`` say which registry is current; ``None`` goes back to this process's own."""
+    global _provider
+    _provider = provider
+
+
+def current_registry() -> Registry:
+    """The registry of breakers that name no store."""
+    return _provider() if _provider is not None else registry_at("memory://")
+
+
+def registry_at(store: str | Store) -> Registry:
+    """The registry of this process for a store, given as a URL or an object; made at first use.
+
+    Raises:
+        ConfigurationError: the URL cannot be understood or its driver is missing.
+    """
+    key = store if isinstance(store, str) else f"object:{id(store)}"
+    with _lock:
+        registry = _registries.get(key)
+        if registry is None:
+            registry = _registries[key] = Registry(open_store(store) if isinstance(store, str) else store)
+        return registry

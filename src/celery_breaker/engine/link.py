@@ -1,0 +1,105 @@
+"""The link to the store: falls back to this process's own memory while the store is out of reach."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from celery_breaker.clock import Clock
+from celery_breaker.core.record import Record
+from celery_breaker.errors import StoreError
+from celery_breaker.stores.base import Store
+from celery_breaker.stores.memory import MemoryStore
+
+__all__ = ["Link"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_FIRST_RETRY = 0.5
+_LAST_RETRY = 4.0
+"""Seconds between attempts to rejoin; the last keeps a return within five seconds."""
+
+
+class Link:
+    """Runs operations on the store, or on a local copy while the store is away. Thread-safe; never raises `StoreError`.
+
+    Attributes:
+        epoch: changes whenever the link moves from one store to the other; generations of different epochs
+            do not compare.
+        offset: seconds to add to the process's clock to get the store's.
+    """
+
+    def __init__(self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]]) -> None:
+        self.shared = store
+        self.epoch = 0
+        self.offset = 0.0
+        self._clock = clock
+        self._views = views
+        self._local: MemoryStore | None = None
+        self._retry_at = 0.0
+        self._pause = _FIRST_RETRY
+        self._lock = threading.Lock()
+
+    @property
+    def connected(self) -> bool:
+        """Whether operations reach the store."""
+        return self._local is None
+
+    def now(self) -> float:
+        """Seconds by the store's clock, as far as this process knows; no round trip."""
+        return self._clock() + self.offset
+
+    def heard(self, store_now: float) -> None:
+        """Learn the store's time from an answer."""
+        self.offset = store_now - self._clock()
+
+    def run(self, operation: Callable[[Store], T]) -> T:
+        """Run on the store; if that fails, on this process's own memory, which then stands in until `rejoin`."""
+        local = self._local
+        if local is None:
+            try:
+                return operation(self.shared)
+            except StoreError as exc:
+                local = self._fall_back(exc)
+        return operation(local)
+
+    def _fall_back(self, exc: StoreError) -> MemoryStore:
+        with self._lock:
+            if self._local is None:
+                logger.warning("store is out of reach, this process goes on with breakers of its own: %s", exc)
+                local = MemoryStore(self.now)
+                for record in self._views():
+                    local.swap(record, expected=0)
+                self.epoch += 1
+                self._pause = _FIRST_RETRY
+                self._retry_at = self._clock() + self._pause
+                self._local = local
+            return self._local
+
+    def rejoin(self) -> bool:
+        """Try the store again if it is time; whether the link has just been restored."""
+        if self._local is None or self._clock() < self._retry_at:
+            return False
+        try:
+            now = self.shared.now()
+        except StoreError:
+            self._pause = min(self._pause * 2, _LAST_RETRY)
+            self._retry_at = self._clock() + self._pause
+            return False
+        with self._lock:
+            self.heard(now)
+            self._local = None
+            self.epoch += 1
+        logger.warning("store is back, this process shares its breakers again")
+        return True
+
+    def after_fork(self) -> None:
+        """Make a copy in a forked child usable."""
+        self._lock = threading.Lock()
+        for store in (self._local, self.shared):
+            if isinstance(store, MemoryStore):
+                store.after_fork()

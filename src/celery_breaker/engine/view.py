@@ -1,0 +1,85 @@
+"""A breaker as one process sees it: all that an admission reads, and it reads nothing else."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from celery_breaker.core.machine import Admission, admission
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Mode, Record, State
+
+__all__ = ["Cell", "Ticket"]
+
+
+class Ticket:
+    """An admission: what a call carries from the gate to its outcome.
+
+    Calls of one generation share a ticket, which counts their successes: ``next(ticket.counter)`` is atomic in
+    CPython, so the path of a success takes no lock and allocates nothing. A call with a permit has a ticket of its own.
+    """
+
+    __slots__ = ("_taken", "cell", "counter", "epoch", "generation", "permit")
+
+    def __init__(self, cell: Cell, *, generation: int, epoch: int, permit: str | None = None) -> None:
+        self.cell = cell
+        self.generation = generation
+        self.epoch = epoch
+        self.permit = permit
+        self.counter: Iterator[int] = itertools.count()
+        self._taken = 0
+
+    def take_successes(self) -> int:
+        """Successes since the last call; for the reporter alone."""
+        successes = next(self.counter) - self._taken
+        self._taken += successes + 1
+        return successes
+
+
+class Cell:
+    """One breaker in this process's memory.
+
+    Attributes:
+        passing: calls are admitted without another look; all that the path of a closed breaker reads.
+        ticket: the ticket of the present generation.
+        known: the record has been read from the store at least once.
+        exact: outcomes must reach the reporter one by one and in order.
+        applied_at: process clock at which the record was last set.
+        used_at: process clock at which the reporter last saw an outcome.
+        pinned: never dropped, however long it is idle.
+    """
+
+    __slots__ = ("applied_at", "exact", "known", "name", "passing", "pinned", "policy", "record", "ticket", "used_at")
+
+    def __init__(self, name: str, policy: Policy, *, at: float) -> None:
+        self.name = name
+        self.policy = policy
+        self.exact = policy.consecutive_failures is not None
+        self.known = self.pinned = False
+        self.applied_at = self.used_at = at
+        self.record = Record(name=name)
+        self.ticket = Ticket(self, generation=0, epoch=0)
+        self.passing = True
+
+    def apply(self, record: Record, *, epoch: int, at: float) -> None:
+        """See this record from now on. Readers in other threads see either the old or the new, never a mix that admits."""
+        before = self.ticket
+        if before.generation != record.generation or before.epoch != epoch:
+            ticket = Ticket(self, generation=record.generation, epoch=epoch)
+        else:
+            ticket = before
+        mode = record.mode
+        lasting = record.override is None or record.override.expires is None
+        self.passing = False
+        self.record = record
+        self.ticket = ticket
+        self.known = True
+        self.applied_at = at
+        if mode is Mode.AUTO:
+            self.passing = record.state is State.CLOSED
+        else:
+            self.passing = lasting and mode is not Mode.FORCED_OPEN
+
+    def admission(self, now: float) -> Admission:
+        """What the breaker says at ``now``, by the store's clock."""
+        return admission(self.record, self.policy, now)

@@ -1,0 +1,41 @@
+"""Every exception that this package raises, from one root."""
+
+from __future__ import annotations
+
+__all__ = ["BreakerError", "BreakerOpen", "ConfigurationError", "StoreError"]
+
+
+class BreakerError(Exception):
+    """Root of all errors of celery-breaker."""
+
+
+class ConfigurationError(BreakerError, ValueError):
+    """An option, a name or a URL that cannot work; the message is one sentence with the cure."""
+
+
+class StoreError(BreakerError):
+    """The store could not be reached or did not answer in time."""
+
+
+class BreakerOpen(BreakerError):
+    """The call was not made because the breaker does not admit it.
+
+    Survives pickling and Celery's JSON form of exceptions.
+
+    Attributes:
+        name: the breaker's name.
+        retry_after: seconds until the next call may be admitted; ``None`` if nobody can say.
+
+    Example:
+        >>> str(BreakerOpen("smtp", 12.5))
+        "breaker 'smtp' is open, next call in 12.5 s"
+    """
+
+    def __init__(self, name: str, retry_after: float | None = None) -> None:
+        super().__init__(name, retry_after)
+        self.name = name
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        when = "" if self.retry_after is None else f", next call in {self.retry_after:.1f} s"
+        return f"breaker {self.name!r} is open{when}"

@@ -1,0 +1,1 @@
+"""The Celery plugin: the only part that knows Celery."""

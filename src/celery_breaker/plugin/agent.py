@@ -1,0 +1,273 @@
+"""The agent: tends open breakers. Whoever calls it takes a lease first, so however many there are, one acts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from celery_breaker.core import machine, ramp
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Record, State
+from celery_breaker.engine.registry import DEFAULT_PROBE_TIMEOUT, Registry
+from celery_breaker.engine.view import Cell
+from celery_breaker.plugin import signals
+from celery_breaker.plugin.parking import Lot
+
+if TYPE_CHECKING:
+    from celery_breaker.plugin.app import AppBreakers
+
+__all__ = ["Agent"]
+
+logger = logging.getLogger(__name__)
+
+LEASE = "agent"
+"""Key of the agent's lease in the store."""
+
+_STEP = 0.5
+"""Seconds between two steps while something is half-open or draining."""
+
+_GRACE = 3.0
+"""Seconds for which a closed breaker's empty parking queue is still watched: slow views may park a last task."""
+
+_FULL_ROUND = 60.0
+"""Seconds between looks at every breaker of the store, if nobody asks for one."""
+
+_FORGET_AFTER = 86_400.0
+"""Seconds after which a dynamic breaker that has stayed closed is forgotten."""
+
+
+@dataclass(slots=True)
+class _Draining:
+    """What the agent remembers of a backlog from step to step: the target queue's depth without it."""
+
+    generation: int
+    depth: int
+    at: float
+
+
+@dataclass(slots=True)
+class _Probing:
+    """Which probe was released last: one per generation and success, again only if it got lost."""
+
+    key: tuple[int, int] = (-1, -1)
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Memory:
+    draining: dict[str, _Draining] = field(default_factory=dict)
+    probing: dict[str, _Probing] = field(default_factory=dict)
+    checking: set[str] = field(default_factory=set)
+
+
+class Agent:
+    """Moves open breakers to half-open when it is time, probes, releases the backlog, lifts what has expired.
+
+    `tend` may be called from any process and as often as one likes; not from two threads at once.
+
+    Args:
+        breakers: the app's.
+        parked: takes the names of breakers for which this process has parked since the last call.
+    """
+
+    def __init__(self, breakers: AppBreakers, *, parked: Callable[[], set[str]] = set) -> None:
+        self._breakers = breakers
+        self._registry: Registry = breakers.registry
+        self._interval = breakers.settings.tend_interval
+        self._parked = parked
+        self._lot: Lot | None = None
+        self._holder = f"{self._registry.worker}:{os.getpid()}:{id(self):x}"
+        self._memory = _Memory()
+        self._full_at = 0.0
+        self._late: set[str] = set()
+
+    def tend(self, *, full: bool = False) -> float:
+        """One round, if the lease can be had. Returns the seconds until another may be worth while.
+
+        Args:
+            full: look at every breaker of the store, not only at those this process knows.
+        """
+        registry = self._registry
+        now = registry.clock()
+        full = full or now >= self._full_at
+        self._late |= self._parked()
+        if not full and not self._late and all(_idle(cell.record) for cell in list(registry.cells.values())):
+            return self._interval
+        lease_for = 3 * self._interval
+        if not registry.link.run(lambda store: store.lease(LEASE, self._holder, limit=1, ttl=lease_for)):
+            if full:
+                self._full_at = now + _FULL_ROUND
+            return min(self._interval, 1.0)
+        if full:
+            self._full_at = now + _FULL_ROUND
+            self._look_at_all()
+        pauses = [self._tend_one(cell) for cell in list(registry.cells.values()) if self._concerns(cell)]
+        if not pauses:
+            registry.link.run(lambda store: store.release(LEASE, self._holder))
+        return min([*pauses, self._interval])
+
+    def close(self) -> None:
+        """Give back the lease and the connection."""
+        self._registry.link.run(lambda store: store.release(LEASE, self._holder))
+        if self._lot is not None:
+            self._lot.close()
+
+    def _concerns(self, cell: Cell) -> bool:
+        return not _idle(cell.record) or cell.name in self._late
+
+    def _look_at_all(self) -> None:
+        registry = self._registry
+        names = set(registry.link.run(lambda store: store.names()))
+        registry.refresh(names | set(registry.cells))
+        declared = self._breakers.policies.names()
+        for name in names.difference(declared):
+            record, now = registry.cell(name).record, registry.link.now()
+            if _idle(record) and record.override is None and now - record.since > _FORGET_AFTER:
+                registry.link.run(lambda store, name=name: store.forget(name))  # type: ignore[misc]
+        for name in {*names, *declared}:
+            cell = registry.cell(name)
+            if _idle(cell.record) and self._size(name):
+                self._late.add(name)
+
+    # --- one breaker --------------------------------------------------------------------------------------------------
+
+    def _tend_one(self, cell: Cell) -> float:
+        """Do what is due for one breaker, isolated; seconds until more may be."""
+        registry, name = self._registry, cell.name
+        try:
+            if name in self._late:
+                self._late.discard(name)
+                registry.change(cell, lambda record, now: machine.expect_backlog(record))
+            record = registry.change(cell, lambda record, now: machine.relax(record, now=now))
+            if machine.due(record, registry.link.now()):
+                record = registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
+            said = machine.admission(record, cell.policy, registry.link.now())
+            if said is machine.Admission.ADMIT:
+                return self._drain(cell, record)
+            if record.state is State.HALF_OPEN:
+                self._probe(cell, record)
+                return _STEP
+            return self._until_due(cell, record)
+        except Exception:
+            logger.warning("tending breaker %r failed, next try in %.1f s", name, _STEP, exc_info=True)
+            self._drop_lot()
+            return _STEP
+
+    def _until_due(self, cell: Cell, record: Record) -> float:
+        left = machine.retry_after(record, self._registry.link.now())
+        return self._interval if left is None else min(max(left, 0.01), self._interval)
+
+    def _probe(self, cell: Cell, record: Record) -> None:
+        if cell.policy.health_check is not None:
+            self._check_health(cell)
+            return
+        probing = self._memory.probing.setdefault(cell.name, _Probing())
+        key, now = (record.generation, record.successes), self._registry.clock()
+        lost_after = cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
+        if probing.key == key and now - probing.at < lost_after:
+            return
+        if released := self._release(cell.name, cell.policy.half_open_calls, ahead=True):
+            logger.debug("breaker %r: %d parked tasks released as probes", cell.name, released)
+            probing.key, probing.at = key, now
+
+    def _check_health(self, cell: Cell) -> None:
+        """Run the user's check in a thread of its own; one that hangs past the probe's timeout is a failure."""
+        checking = self._memory.checking
+        if cell.name in checking:
+            return
+        checking.add(cell.name)
+        generation = cell.record.generation
+        threading.Thread(
+            target=self._health_checked, args=(cell, generation), name="celery-breaker-health", daemon=True
+        ).start()
+
+    def _health_checked(self, cell: Cell, generation: int) -> None:
+        try:
+            healthy, reason = _healthy(cell.policy)
+            u = self._registry.random()
+
+            def step(record: Record, now: float) -> Record:
+                if record.generation != generation:
+                    return record
+                return machine.health_checked(record, cell.policy, healthy=healthy, now=now, u=u, reason=reason)
+
+            self._registry.change(cell, step)
+        finally:
+            self._memory.checking.discard(cell.name)
+
+    # --- the backlog ----------------------------------------------------------------------------------------------------
+
+    def _drain(self, cell: Cell, record: Record) -> float:
+        """One step of the ramp; a queue that stays empty is no longer looked at."""
+        registry, name = self._registry, cell.name
+        if not record.draining:
+            return self._interval
+        size, now = self._size(name), registry.clock()
+        draining = self._memory.draining.get(name)
+        if size == 0:
+            if registry.link.now() - record.since > _GRACE and name not in self._late:
+                self._memory.draining.pop(name, None)
+                registry.change(cell, lambda record, now: machine.drained(record))
+            return _STEP
+        depth = self._open_lot().target_depth(name)
+        if draining is None or draining.generation != record.generation:
+            draining = self._memory.draining[name] = _Draining(record.generation, depth, now - _STEP)
+        draining.depth = min(draining.depth, depth)
+        elapsed = min(now - draining.at, 1.0)
+        step = ramp.step(
+            record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=depth - draining.depth
+        )
+        registry.change(cell, lambda record, now: machine.ramped(record, step.rate))
+        if cell.record.generation == record.generation:
+            self._release(name, step.count)
+        draining.at = now
+        return _STEP
+
+    def _release(self, name: str, count: int, *, ahead: bool = False) -> int:
+        released = self._open_lot().release(name, count, ahead=ahead)
+        if released and signals.task_released.receivers:
+            signals.task_released.send(sender=self._breakers.app, name=name, count=released)
+        return released
+
+    def _size(self, name: str) -> int:
+        return self._open_lot().size(name)
+
+    def _open_lot(self) -> Lot:
+        if self._lot is None:
+            self._lot = self._breakers.open_lot()
+        return self._lot
+
+    def _drop_lot(self) -> None:
+        lot, self._lot = self._lot, None
+        if lot is not None:
+            lot.close()
+
+
+def _idle(record: Record) -> bool:
+    """Nothing to tend: closed, nothing parked, no override that could expire."""
+    lasting = record.override is None or record.override.expires is None
+    return record.state is State.CLOSED and not record.draining and lasting
+
+
+def _healthy(policy: Policy) -> tuple[bool, str]:
+    """Run the health check; whether it passed, and what it said."""
+    check = policy.health_check
+    assert callable(check)
+    box: list[tuple[bool, str]] = []
+
+    def run() -> None:
+        try:
+            answer = check()
+        except Exception as exc:
+            box.append((False, f"health check failed: {exc!r}"[:200]))
+        else:
+            box.append((answer is None or bool(answer), "health check failed"))
+
+    thread = threading.Thread(target=run, name="celery-breaker-health-call", daemon=True)
+    thread.start()
+    thread.join(policy.probe_timeout or DEFAULT_PROBE_TIMEOUT)
+    return box[0] if box else (False, "health check timed out")

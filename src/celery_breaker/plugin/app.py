@@ -1,0 +1,123 @@
+"""The breakers of one Celery app: its settings, policies and registry, each made at first use."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from celery import _state
+from celery.utils.nodenames import gethostname
+
+from celery_breaker.core.events import Change
+from celery_breaker.core.record import State
+from celery_breaker.engine import default
+from celery_breaker.engine.registry import Registry
+from celery_breaker.plugin import signals
+from celery_breaker.plugin.parking import Lot, PortableLot
+from celery_breaker.plugin.parking_redis import RedisLot, serves
+from celery_breaker.plugin.policies import Policies, collect
+from celery_breaker.settings import Derived, Settings, derive_store
+from celery_breaker.stores.url import open_store
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["AppBreakers", "breakers_of"]
+
+logger = logging.getLogger(__name__)
+
+_SIGNALS = {
+    State.OPEN: signals.breaker_opened,
+    State.HALF_OPEN: signals.breaker_half_opened,
+    State.CLOSED: signals.breaker_closed,
+}
+
+
+class AppBreakers:
+    """Settings, policies, store and registry of one app. Thread-safe."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self._lock = threading.RLock()
+        self._settings: Settings | None = None
+        self._policies: Policies | None = None
+        self._registry: Registry | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The app's settings. Raises `ConfigurationError`."""
+        if self._settings is None:
+            self._settings = Settings.from_conf(self.app.conf)
+        return self._settings
+
+    @property
+    def derived(self) -> Derived:
+        """Which store, and why."""
+        conf = self.app.conf
+        broker = self.app.connection_for_write().as_uri(include_password=True)
+        backend = conf.result_backend if isinstance(conf.result_backend, str) else None
+        return derive_store(self.settings.store, result_backend=backend, broker_url=broker)
+
+    @property
+    def policies(self) -> Policies:
+        """Policies of all breakers; reads every task, so the app is finalized. Raises `ConfigurationError`."""
+        with self._lock:
+            if self._policies is None:
+                self._policies = collect(self.app, self.settings.breakers)
+            return self._policies
+
+    @property
+    def registry(self) -> Registry:
+        """The registry of this process. Raises `ConfigurationError`."""
+        with self._lock:
+            if self._registry is None:
+                settings = self.settings
+                store = open_store(self.derived.url, prefix=settings.store_prefix, timeout=settings.store_timeout)
+                self._registry = Registry(
+                    store,
+                    policy_of=lambda name: self.policies.of(name),
+                    refresh=settings.refresh_interval,
+                    worker=gethostname(),
+                    tended=True,
+                )
+                self._registry.listeners.append(self._signal)
+            return self._registry
+
+    def open_lot(self) -> Lot:
+        """A new lot on the app's broker; does not connect yet."""
+        connection = self.app.connection_for_write()
+        return RedisLot(self.app) if serves(connection) else PortableLot(self.app)
+
+    def _signal(self, change: Change) -> None:
+        if change.moved:
+            _SIGNALS[change.after].send(sender=self.app, name=change.name, change=change)
+
+    def forget(self) -> None:
+        """Stop the registry and read the settings anew at the next use; for tests and reconfigured apps."""
+        with self._lock:
+            if self._registry is not None:
+                self._registry.close()
+            self._settings = self._policies = self._registry = None
+
+
+_apps: WeakKeyDictionary[Celery, AppBreakers] = WeakKeyDictionary()
+
+
+def breakers_of(app: Celery) -> AppBreakers:
+    """The breakers of an app, made at first use."""
+    app = getattr(app, "_get_current_object", lambda: app)()
+    breakers = _apps.get(app)
+    if breakers is None:
+        breakers = _apps.setdefault(app, AppBreakers(app))
+    return breakers
+
+
+def _current_registry() -> Registry:
+    """The current app's registry; where there is no app, this process's memory (Celery would make one up)."""
+    app = getattr(_state._tls, "current_app", None) or _state.default_app
+    return breakers_of(app).registry if app is not None else default.registry_at("memory://")
+
+
+default.provide(_current_registry)

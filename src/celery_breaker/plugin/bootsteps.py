@@ -1,0 +1,67 @@
+"""Bootsteps: how the worker's side gets into Celery's worker."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+from celery import bootsteps
+
+from celery_breaker.errors import ConfigurationError
+from celery_breaker.plugin.app import breakers_of
+from celery_breaker.plugin.worker import WorkerSide
+
+__all__ = ["ConsumerStep", "WorkerStep"]
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerStep(bootsteps.StartStopStep):
+    """Guards the tasks before the pool forks, starts the threads after."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        try:
+            breakers = breakers_of(worker.app)
+            breakers.forget()
+            worker.breakers = WorkerSide(breakers, hostname=worker.hostname) if breakers.policies.guarded else None
+        except ConfigurationError as exc:
+            if click.get_current_context(silent=True) is not None:
+                raise click.ClickException(f"celery-breaker: {exc}") from exc
+            raise
+
+    def start(self, worker: Any) -> None:
+        """The pool runs."""
+        if worker.breakers is not None:
+            worker.breakers.start()
+
+    def stop(self, worker: Any) -> None:
+        """The worker stops, warm or cold."""
+        if worker.breakers is not None:
+            side, worker.breakers = worker.breakers, None
+            side.stop()
+
+    terminate = stop
+
+
+class ConsumerStep(bootsteps.StartStopStep):
+    """Follows the consumer through its connections."""
+
+    requires = ("celery.worker.consumer.connection:Connection",)
+
+    def start(self, consumer: Any) -> None:
+        """A connection is there; the tasks are not consumed yet."""
+        if (side := _side_of(consumer)) is not None:
+            side.connected(consumer)
+
+    def stop(self, consumer: Any) -> None:
+        """The connection is gone, or the worker stops consuming."""
+        if (side := _side_of(consumer)) is not None:
+            side.disconnected()
+
+
+def _side_of(consumer: Any) -> WorkerSide | None:
+    return getattr(consumer.controller, "breakers", None)

@@ -1,0 +1,5 @@
+"""``celery breaker``: see and steer breakers from the command line."""
+import click
+@click.group()
+def breaker() -> None:
+    """Circuit breakers."""

@@ -1,0 +1,258 @@
+"""What becomes of a task that its breaker does not admit: parked, sent again later, or failed."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celery import signals as celery_signals
+from celery.app.task import Context
+
+from celery_breaker.core import deferrals
+from celery_breaker.engine.background import Background
+from celery_breaker.engine.view import Cell
+from celery_breaker.errors import BreakerOpen
+from celery_breaker.plugin import signals
+from celery_breaker.plugin.note import Note
+from celery_breaker.plugin.parking import Lot, Move, parking_queue
+
+if TYPE_CHECKING:
+    from celery import Celery, Task
+    from kombu import Message
+
+    from celery_breaker.engine.registry import Registry
+
+__all__ = ["DEFERRED", "Deferrer", "Refused", "context_of"]
+
+logger = logging.getLogger(__name__)
+
+DEFERRED = "DEFERRED"
+"""State of a deferred task in the results backend."""
+
+_AT_ONCE = 200
+"""Messages set aside in one go."""
+
+_FALLBACK_VISIBILITY = 3600.0
+"""Seconds: what kombu takes where a transport has a visibility timeout and nobody set one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A message in hand that its breaker does not admit.
+
+    Attributes:
+        origin: the queue it came from; ``None`` if it cannot be parked safely.
+        action: ``"park"``, ``"retry"`` or ``"fail"``.
+        ack: acknowledge it. gone: note that the broker has forgotten it already.
+        error: what it fails with, if it does and not with `BreakerOpen`.
+    """
+
+    task: Task
+    message: Message
+    origin: str | None
+    action: str
+    ack: Callable[[], None]
+    gone: Callable[[], None]
+    cell: Cell | None = None
+    error: Exception | None = None
+
+    @property
+    def name(self) -> str:
+        """The breaker's name."""
+        return self.cell.name if self.cell is not None else ""
+
+    @property
+    def ignores_result(self) -> bool:
+        """Whether the message, or else the task, says that nobody wants the result."""
+        said = (self.message.headers or {}).get("ignore_result")
+        return bool(self.task.ignore_result if said is None else said)
+
+
+class Deferrer:
+    """Sets refused tasks aside, in a thread of its own where the worker has an event loop, else on the spot.
+
+    Nothing is acknowledged before it is safe; while the broker is away, what is in hand stays in hand.
+
+    Attributes:
+        inline: work in the caller's thread: its loop would not notice that messages are gone.
+        parked: breakers for which this process parked something since the agent last looked.
+    """
+
+    def __init__(self, app: Celery, registry: Registry, lot: Lot) -> None:
+        self._app = app
+        self._registry = registry
+        self._lot = lot
+        self._waiting: deque[Refused] = deque()
+        self._settled: set[int] = set()
+        self._failing = False
+        self._background = Background(self._work, name="celery-breaker-deferrer")
+        self.inline = False
+        self.parked: set[str] = set()
+
+    def submit(self, refused: Refused) -> None:
+        """Take over a refused message. Never raises."""
+        self._waiting.append(refused)
+        if self.inline:
+            self._background.turn()
+        else:
+            self._background.wake()
+
+    def abandon(self) -> None:
+        """The connection they came over is gone: the broker gives these messages out again."""
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Finish what is in hand and stop."""
+        self._background.stop()
+        self._lot.close()
+
+    def _work(self) -> float:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+            try:
+                self._set_aside(batch)
+            except Exception as exc:
+                left = [refused for refused in batch if id(refused) not in self._settled]
+                self._waiting.extendleft(reversed(left))
+                self._settled.clear()
+                self._lot.close()
+                if not self._failing:
+                    logger.warning("tasks cannot be set aside and stay unacknowledged, next try in 1 s: %r", exc)
+                self._failing = True
+                return 1.0
+            self._failing = False
+            self._settled.clear()
+        return 60.0
+
+    def _set_aside(self, batch: list[Refused]) -> None:
+        moves: list[tuple[Refused, Move]] = []
+        for refused in batch:
+            if refused.action == "fail":
+                self._fail(refused)
+            elif refused.origin is None:
+                logger.warning("task %s came from no queue that it could be put back to, so it fails", refused.task.name)
+                self._fail(refused)
+            else:
+                moves.append((refused, self._move(refused, refused.origin)))
+        for refused, move in moves:
+            if refused.action == "park":
+                self.parked.add(refused.name)
+            self._record(refused, move)
+        if moves:
+            self._lot.move([move for _, move in moves])
+        for refused, move in moves:
+            self._tell(refused, Note.of(move.headers).deferrals)
+
+    def _settle(self, refused: Refused, how: Callable[[], None]) -> None:
+        self._settled.add(id(refused))
+        how()
+
+    def _move(self, refused: Refused, origin: str) -> Move:
+        headers = refused.message.headers
+        before = Note.of(headers)
+        note = before.again(breaker=refused.name, queue=origin, now=time.time())
+        noted = note.on(headers)
+        queue = parking_queue(refused.name)
+        if refused.action == "retry":
+            queue = origin
+            noted["eta"] = self._eta(refused, before).isoformat()
+        return Move(
+            refused.message,
+            queue,
+            noted,
+            ack=partial(self._settle, refused, refused.ack),
+            gone=partial(self._settle, refused, refused.gone),
+        )
+
+    def _eta(self, refused: Refused, note: Note) -> datetime:
+        assert refused.cell is not None
+        options = self._app.conf.broker_transport_options or {}
+        visible = float(options.get("visibility_timeout") or _FALLBACK_VISIBILITY)
+        seconds = deferrals.delay(
+            self._registry.retry_after(refused.cell),
+            refused.cell.policy,
+            deferrals=note.deferrals,
+            cap=visible / 2,
+            u=random.random(),
+        )
+        return datetime.now(timezone.utc) + timedelta(seconds=seconds)
+
+    def _record(self, refused: Refused, move: Move) -> None:
+        """Show the state, before the message can run again: a state written later could hide its result."""
+        task, context = refused.task, context_of(refused.message)
+        if refused.ignores_result or not context.id or refused.cell is None:
+            return
+        retry_after = self._registry.retry_after(refused.cell)
+        probe = None if retry_after is None else datetime.now(timezone.utc) + timedelta(seconds=retry_after)
+        meta = {
+            "breaker": refused.name,
+            "next_probe": probe.isoformat() if probe else None,
+            "deferrals": Note.of(move.headers).deferrals,
+        }
+        try:
+            task.backend.store_result(context.id, meta, DEFERRED, request=context)
+        except Exception:
+            logger.warning("the state of task %s[%s] could not be stored", task.name, context.id, exc_info=True)
+
+    def _fail(self, refused: Refused) -> None:
+        """Fail the task the way Celery fails one whose process was lost: result, errbacks, chord, signal, event."""
+        task, context = refused.task, context_of(refused.message)
+        exc = refused.error
+        if exc is None:
+            assert refused.cell is not None
+            exc = BreakerOpen(refused.name, self._registry.retry_after(refused.cell))
+        logger.debug("task %s[%s] fails: %s", task.name, context.id, exc)
+        try:
+            stored = not refused.ignores_result or bool(task.store_errors_even_if_ignored)
+            task.backend.mark_as_failure(context.id, exc, request=context, store_result=stored)
+            celery_signals.task_failure.send(
+                sender=task,
+                task_id=context.id,
+                exception=exc,
+                args=context.args,
+                kwargs=context.kwargs,
+                traceback=None,
+                einfo=None,
+            )
+        except Exception:
+            logger.exception("the failure of task %s[%s] could not be recorded", task.name, context.id)
+        self._settle(refused, refused.ack)
+        if refused.error is None:
+            self._tell(refused, Note.of(refused.message.headers).deferrals)
+
+    def _tell(self, refused: Refused, count: int) -> None:
+        task_id = refused.message.headers.get("id")
+        logger.debug("task %s[%s] set aside by breaker %r: %s", refused.task.name, task_id, refused.name, refused.action)
+        if signals.task_deferred.receivers:
+            signals.task_deferred.send(
+                sender=self._app,
+                name=refused.name,
+                task_id=task_id,
+                task_name=refused.task.name,
+                action=refused.action,
+                deferrals=count,
+            )
+
+
+def context_of(message: Message) -> Any:
+    """A task message as the context that results backends expect; without arguments if it cannot be decoded."""
+    headers = dict(message.headers or {})
+    try:
+        payload = message.payload
+        if "task" in headers:
+            args, kwargs, embed = payload
+        else:
+            args, kwargs, embed = payload.get("args", ()), payload.get("kwargs", {}), {}
+            headers = {**payload, **headers}
+    except Exception:
+        args, kwargs, embed = (), {}, {}
+    properties = message.properties or {}
+    routing = {"reply_to": properties.get("reply_to"), "correlation_id": properties.get("correlation_id")}
+    return Context({**headers, **routing, **(embed or {}), "args": args, "kwargs": kwargs})

@@ -1,0 +1,312 @@
+"""The guard of one task: finds its breakers and decides, in the worker's main process, who passes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from celery.exceptions import TaskRevokedError
+from celery.worker import state as worker_state
+
+from celery_breaker.core.classify import Verdict
+from celery_breaker.core.deferrals import may_defer
+from celery_breaker.core.machine import Admission
+from celery_breaker.core.names import fields_of, fill
+from celery_breaker.engine.registry import DEFAULT_PROBE_TIMEOUT, Outcome, Registry
+from celery_breaker.engine.view import Cell, Ticket
+from celery_breaker.errors import ConfigurationError
+from celery_breaker.plugin import signals
+from celery_breaker.plugin.arguments import Binder
+from celery_breaker.plugin.deferral import Refused
+from celery_breaker.plugin.inside import FALLBACK, TICKETS
+from celery_breaker.plugin.note import Note
+
+if TYPE_CHECKING:
+    from celery import Task
+    from kombu import Message
+
+    from celery_breaker.plugin.deferral import Deferrer
+    from celery_breaker.plugin.mainloop import MainLoop
+    from celery_breaker.plugin.policies import Policies
+
+__all__ = ["Gated", "Guard", "SetAside"]
+
+logger = logging.getLogger(__name__)
+
+class Gated(Protocol):
+    """What the guard needs of a request: some of `celery.worker.request.Request`, and the tickets."""
+
+    id: str
+    acknowledged: bool
+    tickets: tuple[Ticket, ...] | None
+    time_limits: tuple[float | None, float | None]
+
+    @property
+    def args(self) -> Sequence[object]: ...
+
+    @property
+    def kwargs(self) -> Mapping[str, object]: ...
+
+    @property
+    def message(self) -> Message: ...
+
+    @property
+    def request_dict(self) -> dict[str, object]: ...
+
+    def revoked(self) -> bool: ...
+
+    def acknowledge(self) -> None: ...
+
+
+class SetAside(TaskRevokedError):
+    """Makes the worker give the slot back and go on."""
+
+
+class Guard:
+    """Gates the tasks of one type. Used by the worker's main loop: never waits and never raises anything but `SetAside`.
+
+    Attributes:
+        cell: the only breaker, if the task names exactly one and its name is fixed: all that a closed one looks at.
+        judged_inside: outcomes are classified by user code, which runs in the pool and not in the main process.
+        plain: a success needs no look at how long it took.
+    """
+
+    def __init__(
+        self, task: Task, *, registry: Registry, policies: Policies, loop: MainLoop, deferrer: Deferrer
+    ) -> None:
+        templates = policies.guarded[task.name]
+        self.task = task
+        self.templates = templates
+        self.registry = registry
+        self._loop = loop
+        self._deferrer = deferrer
+        self._held: Counter[str] = Counter()
+        self._dynamic = any(fields_of(template) for template in templates)
+        self._binder = Binder(task)
+        self._fixed = () if self._dynamic else tuple(self.registry.cell(name, pinned=True) for name in templates)
+        self.cell: Cell | None = self._fixed[0] if len(self._fixed) == 1 else None
+        own = [policies.of(template) for template in templates]
+        self.judged_inside = any(policy.classify is not None for policy in own)
+        self.has_fallback = any(callable(policy.on_open) for policy in own)
+        self.plain = self.cell is not None and not self.judged_inside and own[0].slow_call_duration is None
+
+    # --- as a message arrives ---------------------------------------------------------------------------------------
+
+    def park_at_once(self, message: Message, ack: Callable[..., object]) -> bool:
+        """Park a message before a request is built, if it is plain that it cannot run; whether it was taken over.
+
+        ETA, expiring and revoked tasks go on, to be gated (or discarded) when they would run.
+        """
+        headers = message.headers
+        try:
+            if "task" not in headers or headers.get("eta") or headers.get("expires") or headers.get("stamped_headers"):
+                return False
+            if headers["id"] in worker_state.revoked:
+                return False
+            cell = self._refusing(message)
+            if cell is None or cell.policy.on_open != "park":
+                return False
+            if not _may_defer(cell, message):
+                return False
+            origin = self._loop.origin(message)
+            if origin is None:
+                return False
+        except Exception:
+            logger.debug("message %s is left to the request's gate", headers.get("id"), exc_info=True)
+            return False
+        self._deferrer.submit(
+            Refused(
+                task=self.task,
+                message=message,
+                origin=origin,
+                action="park",
+                cell=cell,
+                ack=partial(ack, logger, self._loop.connection_errors),
+                gone=partial(self._loop.forget, message),
+            )
+        )
+        return True
+
+    def _refusing(self, message: Message) -> Cell | None:
+        """The first breaker that refuses out of hand."""
+        if self._dynamic:
+            args, kwargs, _ = message.payload
+            cells: Iterator[Cell] = self._cells(args, kwargs)
+        else:
+            cells = iter(self._fixed)
+        for cell in cells:
+            if not cell.passing and cell.known and self.registry.admission(cell) is Admission.REFUSE:
+                return cell
+        return None
+
+    def _cells(self, args: Any, kwargs: Any) -> Iterator[Cell]:
+        if not self._dynamic:
+            yield from self._fixed
+            return
+        arguments = self._binder(args, kwargs)
+        for template in self.templates:
+            if fields_of(template):
+                yield self.registry.cell(fill(template, arguments))
+            else:
+                yield self.registry.cell(template, pinned=True)
+
+    # --- as a request goes to the pool --------------------------------------------------------------------------------
+
+    def gate(self, request: Gated) -> None:
+        """Admit the request, or set it aside.
+
+        Raises:
+            SetAside: it does not go to the pool now.
+            TaskRevokedError: it was revoked or has expired.
+        """
+        if request.revoked():
+            raise TaskRevokedError(request.id)
+        try:
+            cells = list(self._cells(request.args, request.kwargs))
+        except ConfigurationError as exc:
+            self._fail(request, exc)
+            raise SetAside(request.id) from None
+        tickets: list[Ticket] = []
+        asking: list[Cell] = []
+        for cell in cells:
+            ticket = cell.ticket
+            if cell.passing and cell.known:
+                tickets.append(ticket)
+                continue
+            said = self.registry.admission(cell) if cell.known else Admission.PERMIT
+            if said is Admission.REFUSE:
+                return self._refuse(request, cell)
+            if said is Admission.ADMIT:
+                tickets.append(cell.ticket)
+            else:
+                asking.append(cell)
+        if asking:
+            self._ask(request, asking, tickets)
+            raise SetAside(request.id)
+        self._admit(request, tickets)
+
+    def _admit(self, request: Gated, tickets: list[Ticket]) -> None:
+        request.tickets = tuple(tickets)
+        if self.judged_inside:
+            request.request_dict[TICKETS] = [[t.cell.name, t.generation, t.permit] for t in tickets]
+
+    def _ask(self, request: Gated, cells: list[Cell], tickets: list[Ticket]) -> None:
+        """Hold the request until the reporter has won what it takes for one breaker after the other."""
+        cell, rest = cells[0], cells[1:]
+        connection = self._loop.connections
+        if cell.known and self._held[cell.name] >= 2 * cell.policy.half_open_calls:
+            self._drop(tickets)
+            self._loop.soon(partial(self._refuse_held, request, cell))
+            return
+        self._held[cell.name] += 1
+
+        def answered(ticket: Ticket | None) -> None:
+            self._loop.soon(partial(self._answered, request, cell, rest, tickets, ticket, connection))
+
+        self.registry.ask(cell, answered, ttl=self._permit_ttl(cell, request))
+
+    def _answered(
+        self,
+        request: Gated,
+        cell: Cell,
+        rest: list[Cell],
+        tickets: list[Ticket],
+        ticket: Ticket | None,
+        connection: int,
+    ) -> None:
+        """On the main loop: run the held request, ask the next breaker, or set the request aside."""
+        self._held[cell.name] -= 1
+        won = [*tickets, ticket] if ticket is not None else tickets
+        if connection != self._loop.connections:
+            self._drop(won)  # the broker gives this message out again
+        elif ticket is None:
+            self._drop(won)
+            self._refuse_held(request, cell)
+        elif rest:
+            self._ask(request, rest, won)
+        else:
+            self._admit(request, won)
+            self._loop.run(request)
+
+    def _refuse_held(self, request: Gated, cell: Cell) -> None:
+        try:
+            self._refuse(request, cell)
+        except SetAside:
+            return
+        self._loop.run(request)  # a fallback runs in the pool
+
+    def _drop(self, tickets: list[Ticket]) -> None:
+        for ticket in tickets:
+            if ticket.permit is not None:
+                self.registry.report(Outcome(ticket, Verdict.NEUTRAL))
+
+    def _permit_ttl(self, cell: Cell, request: Gated) -> float:
+        hard = (request.time_limits or (None, None))[0] or self.task.time_limit
+        return cell.policy.probe_timeout or (hard + 5.0 if hard else DEFAULT_PROBE_TIMEOUT)
+
+    # --- refusal ------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, request: Gated, cell: Cell) -> None:
+        """Do what the policy says; returns only for a fallback, which goes to the pool as the task itself would.
+
+        Raises:
+            SetAside: in every other case.
+        """
+        on_open = cell.policy.on_open
+        if not _may_defer(cell, request.message):
+            on_open = "fail"
+        if callable(on_open):
+            request.request_dict[FALLBACK] = [cell.name, self.registry.retry_after(cell)]
+            request.tickets = ()
+            self._tell_fallback(request, cell)
+            return
+        if on_open == "retry" and "task" not in request.message.headers:
+            on_open = "park"  # protocol 1 keeps the ETA inside the body
+        self._set_aside(request, cell=cell, action=str(on_open))
+        raise SetAside(request.id)
+
+    def _tell_fallback(self, request: Gated, cell: Cell) -> None:
+        if signals.task_deferred.receivers:
+            signals.task_deferred.send(
+                sender=self.task.app,
+                name=cell.name,
+                task_id=request.id,
+                task_name=self.task.name,
+                action="fallback",
+                deferrals=Note.of(request.message.headers).deferrals,
+            )
+
+    def _fail(self, request: Gated, error: Exception) -> None:
+        self._set_aside(request, action="fail", error=error)
+
+    def _set_aside(
+        self, request: Gated, *, action: str, cell: Cell | None = None, error: Exception | None = None
+    ) -> None:
+        worker_state.task_ready(request)
+        self._deferrer.submit(
+            Refused(
+                task=self.task,
+                message=request.message,
+                origin=None if action == "fail" else self._loop.origin(request.message),
+                action=action,
+                cell=cell,
+                error=error,
+                ack=request.acknowledge,
+                gone=partial(self._gone, request),
+            )
+        )
+
+    def _gone(self, request: Gated) -> None:
+        request.acknowledged = True
+        self._loop.forget(request.message)
+
+
+def _may_defer(cell: Cell, message: Message) -> bool:
+    if cell.policy.max_deferrals is None and cell.policy.max_deferral_age is None:
+        return True
+    note = Note.of(message.headers)
+    return may_defer(cell.policy, deferrals=note.deferrals, first=note.first, now=time.time())

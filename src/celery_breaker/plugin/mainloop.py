@@ -1,0 +1,86 @@
+"""The worker's main loop, seen from other threads: how to run something on it, and what it consumes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from celery_breaker.plugin.parking import origin_queue
+from celery_breaker.plugin.parking_redis import forget_locally
+
+if TYPE_CHECKING:
+    from kombu import Message
+
+__all__ = ["MainLoop"]
+
+logger = logging.getLogger(__name__)
+
+
+class MainLoop:
+    """Stands for the loop of one worker across its reconnections.
+
+    Attributes:
+        connections: grows with each loss of the connection; messages of an earlier one cannot be acknowledged any more.
+    """
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self._consumer: Any = None
+
+    @property
+    def evented(self) -> bool:
+        """Whether the worker has an event loop that another thread can wake."""
+        return self._consumer is not None and self._consumer.hub is not None
+
+    @property
+    def connection_errors(self) -> tuple[type[BaseException], ...]:
+        """What acknowledging a message may raise."""
+        return self._consumer.connection_errors if self._consumer is not None else ()
+
+    def attach(self, consumer: Any) -> None:
+        """This consumer is the one now."""
+        self._consumer = consumer
+
+    def lost(self) -> None:
+        """Its connection is gone."""
+        self.connections += 1
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Run on the main loop as soon as it can. Without an event loop: here and now where the pool takes tasks from
+        any thread, else (solo) within two seconds.
+        """
+        consumer = self._consumer
+        if consumer is None:
+            return
+        if consumer.hub is None and not _is_solo(consumer):
+            _isolated(call)
+        else:
+            consumer.call_soon(_isolated, call)
+
+    def run(self, request: Any) -> None:
+        """Send a request to the pool the way the consumer does."""
+        self._consumer.on_task_request(request)
+
+    def forget(self, message: Message) -> None:
+        """Free the place of a message that the broker has forgotten already, and let the loop notice."""
+        self.soon(lambda: forget_locally(message))
+
+    def origin(self, message: Message) -> str | None:
+        """The queue that a message came from; see `origin_queue`."""
+        consumer = self._consumer
+        if consumer is None or consumer.task_consumer is None:
+            return None
+        tags = {tag: queue for queue, tag in consumer.task_consumer._active_tags.items()}
+        return origin_queue(message, consumer.task_consumer.queues, tags)
+
+
+def _is_solo(consumer: Any) -> bool:
+    return type(consumer.pool).__module__.endswith(".solo")
+
+
+def _isolated(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except Exception:
+        logger.exception("%r failed on the main loop", call)

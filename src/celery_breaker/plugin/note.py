@@ -1,0 +1,57 @@
+"""The header in which a message carries the story of its deferrals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["HEADER", "Note"]
+
+HEADER = "celery_breaker"
+"""Name of the message header."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What is known of a message's deferrals. Times are seconds since the epoch.
+
+    Attributes:
+        breaker: which breaker refused it last.
+        queue: the queue it came from, and goes back to.
+        since: when it was set aside last.
+        first: when it was set aside first.
+        deferrals: how often it was set aside.
+    """
+
+    breaker: str = ""
+    queue: str = ""
+    since: float = 0.0
+    first: float | None = None
+    deferrals: int = 0
+
+    @classmethod
+    def of(cls, headers: object) -> Note:
+        """Read the header; whatever makes no sense is left at its default.
+
+        Example:
+            >>> Note.of({"celery_breaker": {"deferrals": 2, "queue": 7}})
+            Note(breaker='', queue='', since=0.0, first=None, deferrals=2)
+        """
+        note = headers.get(HEADER) if isinstance(headers, Mapping) else None
+        if not isinstance(note, Mapping):
+            return cls()
+        text = {key: note[key] for key in ("breaker", "queue") if isinstance(note.get(key), str)}
+        times = {key: float(note[key]) for key in ("since", "first") if isinstance(note.get(key), (int, float))}
+        deferrals = note.get("deferrals")
+        return cls(**text, **times, deferrals=deferrals if isinstance(deferrals, int) else 0)
+
+    def again(self, *, breaker: str, queue: str, now: float) -> Note:
+        """The note of a message that is set aside once more."""
+        first = now if self.first is None else self.first
+        return Note(breaker=breaker, queue=queue, since=now, first=first, deferrals=self.deferrals + 1)
+
+    def on(self, headers: Mapping[str, Any]) -> dict[str, Any]:
+        """These headers with this note on them."""
+        fields = {"breaker": self.breaker, "queue": self.queue, "since": self.since, "first": self.first}
+        return {**headers, HEADER: {**fields, "deferrals": self.deferrals}}

@@ -1,0 +1,243 @@
+"""Moving messages between queues without losing any: the portable way, which any transport can go.
+
+Publish, then acknowledge: a crash in between leaves two copies, never none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote
+
+from kombu import Queue
+
+from celery_breaker.plugin.note import HEADER, Note
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from kombu import Connection, Message
+    from kombu.transport.base import StdChannel
+
+__all__ = ["QUARANTINE", "Lot", "Move", "PortableLot", "origin_queue", "parking_queue", "release_queue"]
+
+logger = logging.getLogger(__name__)
+
+QUARANTINE = "celery_breaker.quarantine"
+"""Queue for what was found in a parking queue and cannot be released, with the reason in the header."""
+
+_PREFIX = "celery_breaker.parked."
+_LONGEST = 200
+"""Bytes of a queue's name; AMQP allows 255."""
+
+_LOST_ON_THE_WAY = frozenset({"delivery_tag", "delivery_info", "body_encoding", "user_id", "expiration"})
+"""Properties that belong to one delivery, or that would let the broker drop a parked message."""
+
+
+def parking_queue(name: str) -> str:
+    """The parking queue of a breaker; a name that no queue could have is escaped, or shortened to a digest."""
+    queue = _PREFIX + quote(name, safe=" :;,=@+!$&'()*~^|<>?[]{}#")
+    if len(queue.encode()) > _LONGEST:
+        queue = _PREFIX + hashlib.sha256(name.encode()).hexdigest()
+    return queue
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One message in hand, on its way to ``queue`` with these headers.
+
+    ``ack`` acknowledges it to the broker; ``gone`` notes that the broker has forgotten it already.
+    """
+
+    message: Message
+    queue: str
+    headers: Mapping[str, object]
+    ack: Callable[[], None]
+    gone: Callable[[], None]
+
+
+class Lot(Protocol):
+    """Moves messages to, from and between queues of one broker. Not thread-safe: one lot per thread.
+
+    Every method may raise the transport's connection and channel errors; nothing is lost then, and `close` followed
+    by another try is the cure.
+    """
+
+    def move(self, moves: Sequence[Move]) -> None:
+        """Put each message where it is to go, then acknowledge it."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Parked messages of a breaker."""
+        ...
+
+    def target_depth(self, name: str) -> int:
+        """Messages that wait in the queues to which this breaker's tasks were last released."""
+        ...
+
+    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+        """Move up to ``count`` messages back to the queues they came from, oldest first; how many were moved.
+
+        ``ahead`` puts them before what waits there, where the transport can. What cannot be released goes to
+        `QUARANTINE` and does not count.
+        """
+        ...
+
+    def purge(self, name: str) -> int:
+        """Delete all parked messages of a breaker; how many there were."""
+        ...
+
+    def close(self) -> None:
+        """Give back the connection."""
+        ...
+
+
+def origin_queue(message: Message, queues: Sequence[Queue], tags: Mapping[str, str]) -> str | None:
+    """The queue a message was consumed from, or ``None`` when it cannot be parked safely.
+
+    A copy of a fanout exchange stays where it is: put anywhere else, it would run for nobody or for all. Where the
+    transport does not say the queue, it is the one consumed queue that the message's exchange and key lead to.
+
+    Args:
+        message: as received.
+        queues: the queues this worker consumes.
+        tags: names of queues by consumer tag.
+    """
+    info = message.delivery_info or {}
+    by_name = {queue.name: queue for queue in queues}
+    consumed = by_name.get(tags.get(info.get("consumer_tag") or "", ""))
+    if consumed is None:
+        candidates = [by_name[name] for name in _routed(message) if name in by_name]
+        consumed = candidates[0] if len(candidates) == 1 else None
+    if consumed is None or (consumed.exchange is not None and consumed.exchange.type == "fanout"):
+        return None
+    return str(consumed.name)
+
+
+def _routed(message: Message) -> Sequence[str]:
+    lookup = getattr(message.channel, "_lookup", None)
+    info = message.delivery_info or {}
+    return [] if lookup is None else lookup(info.get("exchange"), info.get("routing_key"))
+
+
+def release_queue(headers: object) -> str:
+    """The queue that a parked message came from.
+
+    Raises:
+        ValueError: the message was not parked by this package.
+    """
+    if queue := Note.of(headers).queue:
+        return queue
+    raise ValueError(f"its header {HEADER!r} names no queue to release it to")
+
+
+class PortableLot:
+    """Implements `Lot` on any transport, with publisher confirms where it has them."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection: Connection | None = None
+        self._declared: set[str] = set()
+        self._targets: dict[str, Counter[str]] = {}
+
+    def _channel(self) -> StdChannel:
+        if self._connection is None:
+            options = {**(self._app.conf.broker_transport_options or {}), "confirm_publish": True}
+            self._connection = self._app.connection_for_write(transport_options=options)
+            self._connection.ensure_connection(max_retries=1, timeout=5)
+        return self._connection.default_channel
+
+    def close(self) -> None:
+        """See `Lot.close`."""
+        connection, self._connection = self._connection, None
+        self._declared.clear()
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception:
+                logger.debug("closing the parking connection failed", exc_info=True)
+
+    def _declare(self, queue: str) -> Queue:
+        bound = Queue(queue, durable=True)(self._channel())
+        if queue not in self._declared:
+            bound.queue_declare()
+            self._declared.add(queue)
+        return bound
+
+    def _publish(self, message: Message, queue: str, headers: Mapping[str, object]) -> None:
+        channel = self._channel()
+        properties = {key: value for key, value in message.properties.items() if key not in _LOST_ON_THE_WAY}
+        priority = properties.pop("priority", None)
+        kept = {key: value for key, value in headers.items() if key != "compression"}  # kombu has undone it
+        prepared = channel.prepare_message(
+            message.body,
+            priority or 0,
+            message.content_type,
+            message.content_encoding,
+            kept,
+            {**properties, "delivery_mode": 2},
+        )
+        channel.basic_publish(prepared, exchange="", routing_key=queue)
+
+    def move(self, moves: Sequence[Move]) -> None:
+        """See `Lot.move`."""
+        for move in moves:
+            if move.queue.startswith(_PREFIX):
+                self._declare(move.queue)
+            self._publish(move.message, move.queue, move.headers)
+            move.ack()
+
+    def size(self, name: str) -> int:
+        """See `Lot.size`."""
+        return int(self._declare(parking_queue(name)).queue_declare(passive=True).message_count)
+
+    def target_depth(self, name: str) -> int:
+        """See `Lot.target_depth`."""
+        channel = self._channel()
+        return sum(int(channel.queue_declare(queue, passive=True).message_count) for queue in self._targets.get(name, ()))
+
+    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+        """See `Lot.release`; ``ahead`` is beyond this way."""
+        parked = self._declare(parking_queue(name))
+        targets: Counter[str] = Counter()
+        for _ in range(count):
+            message = parked.get()
+            if message is None:
+                break
+            self._release_one(message, targets)
+        if targets:
+            self._targets[name] = targets
+        return targets.total()
+
+    def _release_one(self, message: Message, targets: Counter[str]) -> None:
+        try:
+            queue = release_queue(message.headers)
+            self._check_exists(queue)
+        except ValueError as exc:
+            logger.error("a parked message cannot be released and goes to %s: %s", QUARANTINE, exc)
+            self._declare(QUARANTINE)
+            self._publish(message, QUARANTINE, {**(message.headers or {}), HEADER + "_reason": str(exc)})
+        else:
+            self._publish(message, queue, message.headers)
+            targets[queue] += 1
+        message.ack()
+
+    def _check_exists(self, queue: str) -> None:
+        """A publish to a queue that is gone would vanish, confirmed."""
+        if queue in self._declared:
+            return
+        connection = self._connection
+        assert connection is not None
+        with connection.channel() as trial:  # a missing queue closes the channel it is asked on
+            try:
+                trial.queue_declare(queue, passive=True)
+            except connection.channel_errors as exc:
+                raise ValueError(f"its queue {queue!r} does not exist any more") from exc
+        self._declared.add(queue)
+
+    def purge(self, name: str) -> int:
+        """See `Lot.purge`."""
+        return int(self._declare(parking_queue(name)).purge() or 0)

@@ -1,0 +1,219 @@
+"""Moving messages inside Redis: in one atomic step each, so that a killed process leaves neither copies nor gaps.
+
+All that this package knows of how kombu keeps its messages in Redis is in this file. A queue is a list per priority,
+filled at the head and consumed from the tail; a message in hand is a field of the hash ``unacked`` and a member of
+the sorted set ``unacked_index``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from kombu.transport import virtual
+from kombu.utils.json import dumps, loads
+
+from celery_breaker.plugin.note import HEADER
+from celery_breaker.plugin.parking import QUARANTINE, Move, parking_queue, release_queue
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from kombu import Connection
+
+__all__ = ["RedisLot", "forget_locally", "serves"]
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 200
+"""Messages per script, so that Redis is never held for long."""
+
+_MOVE = """
+local moved = {}
+for i = 1, #ARGV, 3 do
+  local tag = ARGV[i]
+  if redis.call("HDEL", KEYS[1], tag) == 1 then
+    redis.call("ZREM", KEYS[2], tag)
+    redis.call("LPUSH", KEYS[2 + tonumber(ARGV[i + 1])], ARGV[i + 2])
+    moved[#moved + 1] = tag
+  end
+end
+return moved
+"""
+"""Messages in hand to lists. KEYS: unacked, index, lists. ARGV: tag, place of the list, payload; each in turn.
+
+One that is no longer in hand has been given to somebody else, who answers for it now.
+"""
+
+_RELEASE = """
+local tail = redis.call("LRANGE", KEYS[1], -(#ARGV / 4), -1)
+if #tail < #ARGV / 4 then return 0 end
+for i = 0, #ARGV / 4 - 1 do
+  if redis.sha1hex(tail[#tail - i]) ~= ARGV[i * 4 + 1] then return i end
+  local payload = ARGV[i * 4 + 3]
+  if payload == "" then payload = tail[#tail - i] end
+  local push = ARGV[i * 4 + 4] == "1" and "RPUSH" or "LPUSH"
+  redis.call(push, KEYS[1 + tonumber(ARGV[i * 4 + 2])], payload)
+  redis.call("RPOP", KEYS[1])
+end
+return #ARGV / 4
+"""
+"""The tail of a list to others, as long as it is what the caller saw. KEYS: parked, lists.
+
+ARGV: digest, place of the list, payload ("" keeps it), "1" to go ahead of what waits; oldest first.
+"""
+
+
+def serves(connection: Connection) -> bool:
+    """Whether this broker is one Redis server that keeps track of messages in hand."""
+    if connection.transport.driver_type != "redis":
+        return False
+    return bool((connection.transport_options or {}).get("ack_emulation", True))
+
+
+class RedisLot:
+    """Implements `Lot` on a Redis broker. Only release, size, depth and purge need a connection of their own."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection: Connection | None = None
+        self._targets: dict[str, Counter[str]] = {}
+
+    def _channel(self) -> Any:
+        if self._connection is None:
+            self._connection = self._app.connection_for_write()
+            self._connection.ensure_connection(max_retries=1, timeout=5)
+        return self._connection.default_channel
+
+    def close(self) -> None:
+        """See `Lot.close`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception:
+                logger.debug("closing the parking connection failed", exc_info=True)
+
+    def move(self, moves: Sequence[Move]) -> None:
+        """See `Lot.move`; one round trip for up to 200 messages of a channel."""
+        for start in range(0, len(moves), _AT_ONCE):
+            self._move(moves[start : start + _AT_ONCE])
+
+    def _move(self, moves: Sequence[Move]) -> None:
+        channel = cast("Any", moves[0].message.channel)
+        lists = _Places()
+        words: list[object] = []
+        for move in moves:
+            raw = {**cast("Any", move.message)._raw, "headers": dict(move.headers)}
+            words += [move.message.delivery_tag, lists.place(_list_for(channel, move.queue, raw)), dumps(raw)]
+        _evaluate(channel, _MOVE, [channel.unacked_key, channel.unacked_index_key, *lists.names], words)
+        for move in moves:
+            move.gone()
+
+    def size(self, name: str) -> int:
+        """See `Lot.size`."""
+        return int(self._channel()._size(parking_queue(name)))
+
+    def target_depth(self, name: str) -> int:
+        """See `Lot.target_depth`."""
+        return sum(int(self._channel()._size(queue)) for queue in self._targets.get(name, ()))
+
+    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+        """See `Lot.release`; a message moves in one step, and its bytes do not change."""
+        targets: Counter[str] = Counter()
+        left = count
+        while left > 0:
+            asked = min(left, _AT_ONCE)
+            seen, done = self._release(name, asked, targets, ahead=ahead)
+            left -= done
+            if seen < asked or not done:  # the queue is empty, or somebody else is at work on it
+                break
+        if targets:
+            self._targets[name] = targets
+        return targets.total()
+
+    def _release(self, name: str, count: int, targets: Counter[str], *, ahead: bool) -> tuple[int, int]:
+        channel = self._channel()
+        parked = parking_queue(name)
+        with channel.conn_or_acquire() as client:
+            tail = client.lrange(_prefixed(channel, parked), -count, -1)
+        lists = _Places()
+        words: list[object] = []
+        queues: list[str] = []
+        for element in reversed(tail):
+            queue, payload, key = _destination(channel, element)
+            queues.append(queue)
+            words += [hashlib.sha1(element).hexdigest(), lists.place(key), payload, int(ahead)]
+        done = int(cast("int", _evaluate(channel, _RELEASE, [parked, *lists.names], words))) if tail else 0
+        targets.update(queue for queue in queues[:done] if queue != QUARANTINE)
+        return len(tail), done
+
+    def purge(self, name: str) -> int:
+        """See `Lot.purge`."""
+        return int(self._channel().queue_purge(parking_queue(name)) or 0)
+
+
+class _Places:
+    """Numbers the lists of a script from 1."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def place(self, name: str) -> int:
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name) + 1
+
+
+def _list_for(channel: Any, queue: str, raw: Mapping[str, Any]) -> str:
+    if queue.startswith("celery_breaker."):
+        return queue  # parked in one list, in the order of parking
+    return str(channel._q_for_pri(queue, channel._get_message_priority(raw, reverse=False)))
+
+
+def _destination(channel: Any, element: bytes) -> tuple[str, str, str]:
+    """Queue, payload ("" for the element as it is) and list of a parked element."""
+    try:
+        raw = loads(element)
+        queue = release_queue(raw["headers"])
+        return queue, "", _list_for(channel, queue, raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        logger.error("a parked message cannot be released and goes to %s: %s", QUARANTINE, exc)
+        return QUARANTINE, _quarantined(element, str(exc)), QUARANTINE
+
+
+def _quarantined(element: bytes, reason: str) -> str:
+    """An envelope that any kombu consumer can read, around bytes that may be no message at all."""
+    properties = {
+        "body_encoding": "base64",
+        "delivery_tag": hashlib.sha1(element).hexdigest(),
+        "delivery_info": {"exchange": "", "routing_key": QUARANTINE},
+        "delivery_mode": 2,
+        "priority": 0,
+    }
+    return dumps({
+        "body": base64.b64encode(element).decode(),
+        "content-type": "application/octet-stream",
+        "content-encoding": "binary",
+        "headers": {HEADER + "_reason": reason},
+        "properties": properties,
+    })
+
+
+def _prefixed(channel: Any, key: str) -> str:
+    """kombu prefixes the keys of the commands it knows; LRANGE and EVAL are not among them."""
+    return f"{channel.global_keyprefix or ''}{key}"
+
+
+def _evaluate(channel: Any, script: str, keys: Sequence[str], words: Sequence[object]) -> object:
+    with channel.conn_or_acquire() as client:
+        return client.eval(script, len(keys), *(_prefixed(channel, key) for key in keys), *words)
+
+
+def forget_locally(message: Any) -> None:
+    """Free the place that a message, already gone from Redis, takes in this worker's prefetch."""
+    virtual.QoS.ack(message.channel.qos, message.delivery_tag)
+    message._state = "ACK"

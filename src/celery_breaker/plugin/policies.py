@@ -1,0 +1,163 @@
+"""Which task names which breaker, and with what policy: the app's configuration and its tasks, put together."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from celery.utils.imports import symbol_by_name
+
+from celery_breaker.core.names import check_name, fields_of
+from celery_breaker.core.policy import ON_OPEN, Policy
+from celery_breaker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from celery import Celery, Task
+
+__all__ = ["Policies", "collect", "names_on"]
+
+_PATHS = ("classify", "health_check", "on_open", "backoff")
+
+
+@dataclass(slots=True)
+class Policies:
+    """The policy of every declared name or template, and the templates that each task is guarded by.
+
+    Attributes:
+        declared: policies by name or template, like ``"webhook:{host}"``.
+        guarded: templates by task name; tasks that are not guarded are not in it.
+    """
+
+    declared: dict[str, Policy] = field(default_factory=dict)
+    guarded: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _patterns: list[tuple[re.Pattern[str], str]] = field(default_factory=list)
+
+    def of(self, name: str) -> Policy:
+        """The policy of a name: its own, else that of a template it could come from, else the defaults."""
+        if name in self.declared:
+            return self.declared[name]
+        for pattern, template in self._patterns:
+            if pattern.fullmatch(name):
+                return self.declared[template]
+        return Policy()
+
+    def names(self) -> list[str]:
+        """Declared names that are not templates."""
+        return [name for name in self.declared if not fields_of(name)]
+
+    def add(self, template: str, policy: Policy) -> None:
+        """Declare a policy."""
+        self.declared[template] = policy
+        if fields_of(template):
+            literal = re.split(r"\{[^{}]*\}", template)
+            self._patterns.append((re.compile(".+".join(map(re.escape, literal)), re.DOTALL), template))
+
+
+def names_on(task: Task) -> tuple[str, ...]:
+    """The breakers that a task's own ``breaker`` attribute names.
+
+    Raises:
+        ConfigurationError: the attribute is neither a name nor a list of names.
+    """
+    value = getattr(task, "breaker", None)
+    if value is None or value == "":
+        return ()
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"task {task.name}: breaker={value!r} must be a name or a list of names")
+    return tuple(dict.fromkeys(names))
+
+
+def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Policies:
+    """Read all tasks and settings of an app; finalizes it.
+
+    What the settings say of a breaker goes over what its tasks say, option by option.
+
+    Raises:
+        ConfigurationError: an option, a name or a path is wrong, or two tasks contradict each other.
+    """
+    policies = Policies()
+    options: dict[str, tuple[str, Mapping[str, object]]] = {}
+    for task in app.tasks.values():
+        names = names_on(task)
+        own = getattr(task, "breaker_options", None) or {}
+        if own and not names:
+            raise ConfigurationError(f"task {task.name} has breaker_options but names no breaker; set breaker=")
+        for name in names:
+            _check_template(task, name)
+            if own:
+                where, other = options.setdefault(name, (task.name, own))
+                if dict(other) != dict(own):
+                    raise ConfigurationError(
+                        f"tasks {where} and {task.name} give breaker {name!r} different options ({_differing(other, own)}); "
+                        "give them in one place, best in the breakers setting"
+                    )
+            options.setdefault(name, (task.name, {}))
+        attached = tuple(name for name, conf in breakers.items() if _matches(task.name, conf, name))
+        for name in attached:
+            _check_template(task, name)
+        if guarded := tuple(dict.fromkeys(names + attached)):
+            policies.guarded[task.name] = guarded
+    for name in dict.fromkeys([*breakers, *options]):
+        merged = {**options.get(name, ("", {}))[1], **breakers.get(name, {})}
+        merged.pop("tasks", None)
+        policies.add(name, _policy(name, merged))
+    return policies
+
+
+def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> str:
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    return ", ".join(f"{key}: {one.get(key)!r} and {other.get(key)!r}" for key in keys)
+
+
+def _check_template(task: Task, name: str) -> None:
+    try:
+        fields = fields_of(check_name(name))
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"task {task.name}: {exc}") from None
+    if fields:
+        from celery_breaker.plugin.arguments import parameters_of
+
+        parameters = parameters_of(task)
+        missing = [name for name in fields if parameters is not None and name not in parameters]
+        if missing:
+            raise ConfigurationError(
+                f"task {task.name}: breaker {name!r} needs the argument {missing[0]!r}, which the task does not take"
+            )
+
+
+def _matches(task_name: str, conf: Mapping[str, object], name: str) -> bool:
+    patterns = conf.get("tasks", ())
+    if isinstance(patterns, str) or not isinstance(patterns, Iterable):
+        raise ConfigurationError(f"breakers[{name!r}]['tasks'] must be a list of task names, like ['mail.*']")
+    return any(fnmatch.fnmatchcase(task_name, str(pattern)) for pattern in patterns)
+
+
+def _policy(name: str, options: Mapping[str, object]) -> Policy:
+    try:
+        check_name(name)
+        resolved = {key: _resolved(key, value) for key, value in options.items()}
+        policy = Policy.from_options(resolved)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"breaker {name!r}: {exc}") from None
+    return policy
+
+
+def _resolved(key: str, value: object) -> object:
+    """Dotted paths of callables as what they name."""
+    if key not in _PATHS or not isinstance(value, str) or "." not in value and ":" not in value:
+        return value
+    if key == "on_open" and value in ON_OPEN:
+        return value
+    try:
+        found = symbol_by_name(value)
+    except (ImportError, AttributeError, ValueError) as exc:
+        raise ConfigurationError(f"{key}={value!r} cannot be imported: {exc}") from None
+    if not callable(found):
+        raise ConfigurationError(f"{key}={value!r} is not callable")
+    return found
+
+

@@ -1,0 +1,130 @@
+"""The request's gate and its ears: a request goes to the pool past its guard, and how it ends is heard here."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from celery.exceptions import TimeLimitExceeded
+from celery.utils.imports import symbol_by_name
+from celery.worker.request import Request
+from celery.worker import state as worker_state
+
+from celery_breaker.core.classify import Verdict
+from celery_breaker.engine.registry import Outcome
+from celery_breaker.engine.view import Ticket
+from celery_breaker.plugin.outcomes import Ended, outcome_in_main
+
+if TYPE_CHECKING:
+    from celery_breaker.plugin.guard import Guard
+
+__all__ = ["GuardedRequest", "guarded_request"]
+
+logger = logging.getLogger(__name__)
+
+
+class GuardedRequest(Request):
+    """Base of the requests of guarded tasks.
+
+    The worker specialises a task's request class and overrides ``execute_using_pool`` and ``on_success`` there, so
+    they are wrapped as the specialised class is made.
+    """
+
+    guard: ClassVar[Guard]
+    tickets: tuple[Ticket, ...] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "execute_using_pool" in cls.__dict__ and "guard" not in cls.__dict__:
+            cls.execute_using_pool = _gated(cls.execute_using_pool)  # type: ignore[method-assign]
+            cls.on_success = _heard(cls.on_success)  # type: ignore[method-assign]
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """See `celery.worker.request.Request`; every failure comes by here but hard time limits."""
+        if self.tickets:
+            self.settle(_exception_of(exc_info), runtime=None)
+        return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
+        """See `celery.worker.request.Request`; a soft limit shows as an exception, if the task lets it out."""
+        if self.tickets and not soft:
+            self.settle(TimeLimitExceeded(timeout), runtime=None)
+        return super().on_timeout(soft, timeout)
+
+    def settle(self, exception: BaseException | None, *, runtime: float | None) -> None:
+        """Hand over the outcome, once. Never raises."""
+        tickets, self.tickets = self.tickets, ()
+        registry = self.guard.registry
+        ended = Ended(
+            exception,
+            runtime=runtime,
+            ours=worker_state.should_terminate or self._already_cancelled or self._already_revoked,
+            inside=self.guard.judged_inside,
+        )
+        for ticket in tickets or ():
+            try:
+                if (outcome := outcome_in_main(ticket, ended)) is not None:
+                    registry.report(outcome)
+            except Exception:
+                logger.exception("the outcome of task %s[%s] is lost", self.name, self.id)
+
+    def let_go(self) -> None:
+        """The request will not run after all: its permits are free again."""
+        tickets, self.tickets = self.tickets, ()
+        for ticket in tickets or ():
+            if ticket.permit is not None:
+                self.guard.registry.report(Outcome(ticket, Verdict.NEUTRAL))
+
+
+def _gated(execute: Any) -> Any:
+    @functools.wraps(execute)
+    def execute_using_pool(self: GuardedRequest, pool: Any, **kwargs: Any) -> Any:
+        if self.tickets is None:
+            guard = self.guard
+            cell = guard.cell
+            if cell is not None:
+                ticket = cell.ticket
+                if cell.passing and cell.known and not guard.judged_inside:
+                    self.tickets = (ticket,)
+                else:
+                    guard.gate(self)
+            else:
+                guard.gate(self)
+        try:
+            return execute(self, pool, **kwargs)
+        except BaseException:
+            self.let_go()
+            raise
+
+    return execute_using_pool
+
+
+def _heard(on_success: Any) -> Any:
+    @functools.wraps(on_success)
+    def heard(self: GuardedRequest, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        tickets = self.tickets
+        if tickets and not failed__retval__runtime[0]:
+            guard = self.guard
+            if len(tickets) == 1 and guard.plain:
+                self.tickets = ()
+                guard.registry.succeeded(tickets[0])
+            else:
+                self.settle(None, runtime=failed__retval__runtime[2])
+        elif tickets:
+            self.settle(_exception_of(failed__retval__runtime[1]), runtime=failed__retval__runtime[2])
+        return on_success(self, failed__retval__runtime, **kwargs)
+
+    return heard
+
+
+def _exception_of(exc_info: Any) -> BaseException | None:
+    exception = getattr(exc_info, "exception", None)
+    return getattr(exception, "exc", exception) if type(exception).__name__ == "ExceptionWithTraceback" else exception
+
+
+def guarded_request(base: type | str, guard: Guard) -> type[GuardedRequest]:
+    """A request class for this guard's task, on top of the one that the task has already."""
+    original = symbol_by_name(base)
+    bases: tuple[type, ...] = (GuardedRequest,) if original is Request else (GuardedRequest, original)
+    return type("GuardedRequest", bases, {"guard": guard, "__module__": __name__})

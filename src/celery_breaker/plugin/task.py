@@ -1,0 +1,48 @@
+"""`BreakerTask`: the base class that users name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from celery import Task
+
+from celery_breaker.plugin.install import install
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["BreakerTask"]
+
+
+class BreakerTask(Task):
+    """A task behind one or more breakers. Serves as ``base=``, as a mixin, and as ``Celery(task_cls=…)``.
+
+    Workers gate the task in their main process; called directly or eagerly, it runs like any other. A task that
+    names no breaker is not touched and costs nothing.
+
+    Attributes:
+        breaker: a name, a template like ``"webhook:{host}"`` that takes its fields from the call's arguments, or a list
+            of either: the task is admitted only if all admit.
+        breaker_options: options of `Policy`, for all breakers that it names.
+
+    Example:
+        >>> from celery import Celery
+        >>> app = Celery("proj", broker="memory://")
+        >>> @app.task(base=BreakerTask, breaker="smtp", breaker_options={"max_failures": 3})
+        ... def send(to, body): ...
+        >>> send.breaker
+        'smtp'
+    """
+
+    abstract = True
+
+    breaker: ClassVar[str | Sequence[str] | None] = None
+    breaker_options: ClassVar[Mapping[str, Any] | None] = None
+
+    @classmethod
+    def on_bound(cls, app: Celery) -> None:
+        """Install the plugin on the app that the first such task is bound to."""
+        super().on_bound(app)
+        if cls.breaker:
+            install(app)

@@ -1,0 +1,121 @@
+"""The worker's side: all that runs in a worker's main process, from start to stop."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery_breaker.core.record import Record
+from celery_breaker.engine.background import Background
+from celery_breaker.engine.registry import Registry
+from celery_breaker.engine.view import Cell
+from celery_breaker.plugin.agent import Agent
+from celery_breaker.plugin.app import AppBreakers
+from celery_breaker.plugin.bus import Bus
+from celery_breaker.plugin.deferral import Deferrer
+from celery_breaker.plugin.guard import Guard
+from celery_breaker.plugin.inside import wrap_run
+from celery_breaker.plugin.mainloop import MainLoop
+from celery_breaker.plugin.policies import Policies
+from celery_breaker.plugin.request import guarded_request
+from celery_breaker.plugin.strategy import guarded_strategy
+
+if TYPE_CHECKING:
+    from celery import Task
+
+__all__ = ["WorkerSide"]
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerSide:
+    """Guards the tasks of one worker. Made before the pool forks; its threads start after.
+
+    Raises:
+        ConfigurationError: settings or tasks are wrong; the worker must not start.
+    """
+
+    def __init__(self, breakers: AppBreakers, *, hostname: str) -> None:
+        self.breakers = breakers
+        self.policies: Policies = breakers.policies
+        self.registry: Registry = breakers.registry
+        self.registry.worker = hostname
+        self.loop = MainLoop()
+        self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot())
+        self.agent = Agent(breakers, parked=self._take_parked)
+        self._bus = Bus(breakers.app, self.registry)
+        self._asked_to_tend = False
+        self._stopping = False
+        self._tending = Background(self._tend, name="celery-breaker-agent")
+        for name in self.policies.guarded:
+            self._guard(breakers.app.tasks[name])
+
+    def _guard(self, task: Task) -> None:
+        guard = Guard(
+            task, registry=self.registry, policies=self.policies, loop=self.loop, deferrer=self.deferrer
+        )
+        task.Request = guarded_request(_unguarded(task, "Request"), guard)  # type: ignore[assignment]
+        task.Strategy = guarded_strategy(_unguarded(task, "Strategy"), guard)  # type: ignore[assignment]
+        if guard.has_fallback or guard.judged_inside:
+            wrap_run(task)
+
+    def start(self) -> None:
+        """Read the records, then start the threads. Waits for the store once, at most its timeout."""
+        derived = self.breakers.derived
+        level = logging.INFO if derived.shared else logging.WARNING
+        url = self.registry.link.shared.url
+        logger.log(level, "breakers of %d tasks, kept in %s: %s", len(self.policies.guarded), url, derived.why)
+        self.registry.refresh()
+        self.registry.watchers.append(self._seen)
+        self.registry.reporter.start()
+        if self.breakers.settings.bus and derived.shared:
+            self._bus.start()
+        self._tending.start()
+
+    def stop(self) -> None:
+        """Finish what is in hand, report what is left, give back leases."""
+        self._stopping = True
+        self._tending.stop()
+        self.agent.close()
+        self.deferrer.close()
+        self._bus.stop()
+        self.breakers.forget()
+
+    def connected(self, consumer: Any) -> None:
+        """The consumer has a connection, perhaps a new one."""
+        self.loop.attach(consumer)
+        self.deferrer.inline = not self.loop.evented
+
+    def disconnected(self) -> None:
+        """The connection is gone, and with it every message in hand."""
+        self.loop.lost()
+        self.deferrer.abandon()
+
+    def tend_soon(self) -> None:
+        """Somebody asked for a round of the agent."""
+        self._asked_to_tend = True
+        self._tending.wake()
+
+    def _seen(self, cell: Cell, before: Record) -> None:
+        if cell.record.generation != before.generation or cell.record.override != before.override:
+            self._tending.wake()
+
+    def _tend(self) -> float:
+        if self._stopping:
+            return 1.0
+        full, self._asked_to_tend = self._asked_to_tend, False
+        return self.agent.tend(full=full)
+
+    def _take_parked(self) -> set[str]:
+        """Breakers that refuse no more, but for which this process parked something since."""
+        parked, self.deferrer.parked = self.deferrer.parked, set()
+        still = {name for name in parked if (cell := self.registry.cells.get(name)) and not cell.record.draining}
+        return still
+
+
+def _unguarded(task: Task, attribute: str) -> Any:
+    """The task's own request class or strategy, as it was before a worker in this process guarded it."""
+    kept = f"_celery_breaker_{attribute.lower()}"
+    if kept not in task.__dict__:
+        setattr(task, kept, getattr(task, attribute))
+    return task.__dict__[kept]

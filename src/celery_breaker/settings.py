@@ -1,0 +1,99 @@
+"""The settings that this package reads from a Celery app: names, defaults, and how the store is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from celery_breaker.errors import ConfigurationError
+
+__all__ = ["DEFAULTS", "Derived", "Settings", "derive_store"]
+
+DEFAULTS: Mapping[str, object] = {
+    "breakers": None,
+    "breaker_store": None,
+    "breaker_store_prefix": "celery-breaker",
+    "breaker_store_timeout": 1.0,
+    "breaker_refresh_interval": 1.0,
+    "breaker_tend_interval": 5.0,
+    "breaker_tend_queue": None,
+    "breaker_bus": True,
+}
+"""Every setting with its default. With Django each is written ``CELERY_…`` in capitals."""
+
+_SECONDS = ("breaker_store_timeout", "breaker_refresh_interval", "breaker_tend_interval")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one app, checked.
+
+    Attributes:
+        breakers: options of each breaker by name; ``tasks`` lists names of tasks to attach, with wildcards.
+        store: URL, or ``None`` to derive one.
+        store_prefix: first part of every key in the store.
+        store_timeout: seconds that one round trip to the store may take.
+        refresh_interval: seconds between reads of the followed breakers.
+        tend_interval: seconds between two rounds of the agent.
+        tend_queue: queue of beat's message to the agent; ``None`` is the app's default queue.
+        bus: announce transitions over a fanout exchange of the broker.
+    """
+
+    breakers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    store: str | None = None
+    store_prefix: str = "celery-breaker"
+    store_timeout: float = 1.0
+    refresh_interval: float = 1.0
+    tend_interval: float = 5.0
+    tend_queue: str | None = None
+    bus: bool = True
+
+    @classmethod
+    def from_conf(cls, conf: Mapping[str, object]) -> Settings:
+        """Read and check the settings of an app.
+
+        Raises:
+            ConfigurationError: a setting has a value that cannot work.
+        """
+        values = {name: conf.get(name, default) for name, default in DEFAULTS.items()}
+        for name in _SECONDS:
+            value = values[name]
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+                raise ConfigurationError(f"{name}={value!r} must be a number of seconds above 0")
+        breakers = values.pop("breakers") or {}
+        if not isinstance(breakers, Mapping) or not all(isinstance(options, Mapping) for options in breakers.values()):
+            raise ConfigurationError('breakers must map names to options, like {"smtp": {"max_failures": 5}}')
+        store = values["breaker_store"]
+        if store is not None and not isinstance(store, str):
+            raise ConfigurationError(f"breaker_store={store!r} must be a URL, or None to derive one")
+        fields = {name.removeprefix("breaker_"): value for name, value in values.items()}
+        return cls(breakers=breakers, **fields)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A store's URL and why it was chosen; ``shared`` is false when each worker is left to itself."""
+
+    url: str
+    why: str
+    shared: bool = True
+
+
+def derive_store(explicit: str | None, *, result_backend: str | None, broker_url: str | None) -> Derived:
+    """The store to use: the setting, else the results backend if it is Redis, else the broker if it is.
+
+    Example:
+        >>> derive_store(None, result_backend="redis://db/1", broker_url="amqp://").why
+        'the results backend is Redis'
+    """
+    if explicit:
+        return Derived(explicit, "breaker_store says so", shared=not explicit.startswith("memory"))
+    for url, why in ((result_backend, "the results backend is Redis"), (broker_url, "the broker is Redis")):
+        first = (url or "").split(";")[0]
+        if first.startswith(("redis://", "rediss://")):
+            return Derived(first, why)
+        if first.startswith(("redis+socket://", "socket://")):
+            return Derived("unix://" + first.partition("://")[2].replace("virtual_host=", "db="), why)
+    return Derived(
+        "memory://", "neither the results backend nor the broker is Redis; set breaker_store to share", shared=False
+    )

@@ -1,0 +1,70 @@
+"""The protocol that every store implements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from celery_breaker.core.record import Record
+from celery_breaker.core.windows import Delta, Totals, Window
+
+__all__ = ["Snapshot", "Store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Records as of ``now`` by the store's clock; a name that was never written has a fresh record of version 0."""
+
+    now: float
+    records: Mapping[str, Record]
+
+
+class Store(Protocol):
+    """Shared memory of a fleet. Every method is atomic, may be called from any thread, and raises `StoreError`
+    (and nothing else) when the store cannot be reached or does not answer in time.
+
+    Lua and SQL carry no thresholds and no transitions: what a total means is decided in ``core``.
+    """
+
+    url: str
+    """Where it is, without credentials; fit for logs."""
+
+    def read(self, names: Iterable[str]) -> Snapshot:
+        """The records of these breakers and the store's time, in one round trip."""
+        ...
+
+    def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
+        """Add to the window of this generation and return what it adds up to; commutative.
+
+        A newer generation starts an empty window; an older one's delta is dropped. An empty delta only reads.
+        """
+        ...
+
+    def swap(self, record: Record, *, expected: int) -> bool:
+        """Write the record as version ``expected + 1`` if the stored version is ``expected``; whether it was."""
+        ...
+
+    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> bool:
+        """Hold one of ``limit`` places at ``key`` for ``ttl`` seconds, or hold it for longer; whether it is held."""
+        ...
+
+    def release(self, key: str, holder: str) -> None:
+        """Give the place back; nothing happens if it is not held."""
+        ...
+
+    def names(self) -> list[str]:
+        """Every breaker that has a record, in no order."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Remove all that is kept of a breaker."""
+        ...
+
+    def now(self) -> float:
+        """Seconds by the store's clock, on which all shared deadlines are."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections; the store may be used again, and connects anew."""
+        ...

@@ -1,0 +1,168 @@
+"""The Redis store (also Valkey): one round trip per call, on the server's clock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib import resources
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from celery_breaker.core.record import Record, decode, encode
+from celery_breaker.core.windows import Delta, Totals, Window
+from celery_breaker.errors import StoreError
+from celery_breaker.stores.base import Snapshot
+
+if TYPE_CHECKING:
+    from redis.commands.core import Script
+
+__all__ = ["RedisStore"]
+
+logger = logging.getLogger(__name__)
+
+_READ_AT_ONCE = 1000
+"""Keys per script call, below Lua's limit on unpacked values."""
+
+_MINIMUM_TTL = 3600
+"""Seconds a window outlives its last call, at the least; count windows have no span in time."""
+
+
+class RedisStore:
+    """Implements `Store` on one Redis server. Thread-safe; survives ``SCRIPT FLUSH``, restarts and forks.
+
+    Keys are ``PREFIX:{NAME}:record`` and ``:window``, one hash tag per breaker; leases are ``PREFIX:{KEY}:lease``.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py understands it.
+        prefix: first part of every key.
+        timeout: seconds that a command, or a connection attempt, may take.
+
+    Raises:
+        StoreError: from every method, when the server cannot be reached or fails.
+    """
+
+    def __init__(self, url: str, *, prefix: str = "celery-breaker", timeout: float = 1.0) -> None:
+        self.url = _without_credentials(url)
+        self._prefix = prefix
+        self._client = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            health_check_interval=25,
+            # One try more covers a connection that the server closed while idle; an outage is the fallback's business.
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[redis.ConnectionError],
+        )
+        self._read, self._tally, self._swap, self._lease = map(self._script, ("read", "tally", "swap", "lease"))
+
+    def _script(self, name: str) -> Script:
+        source = resources.files("celery_breaker.stores").joinpath(f"{name}.lua").read_text()
+        return cast("Script", self._client.register_script(source))
+
+    def _call(self, script: Script, keys: list[str], args: list[str | int | float]) -> list[bytes | None]:
+        try:
+            return cast("list[bytes | None]", script(keys=keys, args=args))
+        except RedisError as exc:
+            raise StoreError(f"{self.url}: {exc}") from exc
+
+    def _key(self, name: str, kind: str) -> str:
+        return f"{self._prefix}:{{{name}}}:{kind}"
+
+    def read(self, names: Iterable[str]) -> Snapshot:
+        """See `Store.read`. What is no record is reported with its key and stands as a fresh, closed breaker."""
+        wanted = list(names)
+        records: dict[str, Record] = {}
+        now = 0.0
+        for start in range(0, max(len(wanted), 1), _READ_AT_ONCE):
+            part = wanted[start : start + _READ_AT_ONCE]
+            seconds, micros, *values = self._call(self._read, [self._key(name, "record") for name in part], [])
+            now = _time(seconds, micros)
+            for name, value in zip(part, values, strict=True):
+                records[name] = self._parse(name, value)
+        return Snapshot(now, records)
+
+    def _parse(self, name: str, value: bytes | None) -> Record:
+        if value is None:
+            return Record(name=name)
+        version, _, data = value.partition(b" ")
+        try:
+            return decode(data, version=int(version))
+        except ValueError:
+            logger.error("key %s is not a breaker's record; taken as closed", self._key(name, "record"))
+            return replace(Record(name=name), version=int(version) if version.isdigit() else 0)
+
+    def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
+        """See `Store.tally`."""
+        ttl = _MINIMUM_TTL if window.by_calls else max(_MINIMUM_TTL, int(window.span * 2))
+        seconds, micros, calls, failures, slow, streak, *seen = self._call(
+            self._tally,
+            [self._key(name, "window")],
+            [window.width, window.buckets, int(window.by_calls), generation, worker]
+            + [delta.calls, delta.failures, delta.slow, delta.streak, int(delta.unbroken), ttl],
+        )
+        workers: dict[str, int] = {}
+        for who, amount in zip(seen[::2], seen[1::2], strict=True):
+            key = (who or b"").decode()
+            workers[key] = workers.get(key, 0) + int(amount or 0)
+        return Totals(
+            now=_time(seconds, micros),
+            calls=int(calls or 0),
+            failures=int(failures or 0),
+            slow=int(slow or 0),
+            streak=int(streak or 0),
+            workers=workers,
+        )
+
+    def swap(self, record: Record, *, expected: int) -> bool:
+        """See `Store.swap`."""
+        if expected == 0:  # before the record, so that no record goes unlisted
+            self._command("SADD", f"{self._prefix}:names", record.name)
+        return bool(self._call(self._swap, [self._key(record.name, "record")], [expected, encode(record)]))
+
+    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> bool:
+        """See `Store.lease`."""
+        return bool(self._call(self._lease, [self._key(key, "lease")], [holder, limit, max(1, int(ttl * 1000))]))
+
+    def release(self, key: str, holder: str) -> None:
+        """See `Store.release`."""
+        self._command("ZREM", self._key(key, "lease"), holder)
+
+    def names(self) -> list[str]:
+        """See `Store.names`."""
+        members = cast("set[bytes]", self._command("SMEMBERS", f"{self._prefix}:names"))
+        return [member.decode() for member in members]
+
+    def forget(self, name: str) -> None:
+        """See `Store.forget`."""
+        self._command("DEL", self._key(name, "record"), self._key(name, "window"))
+        self._command("SREM", f"{self._prefix}:names", name)
+
+    def now(self) -> float:
+        """See `Store.now`."""
+        seconds, micros = self._call(self._read, [], [])
+        return _time(seconds, micros)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._client.close()
+
+    def _command(self, *words: str) -> object:
+        try:
+            return self._client.execute_command(*words)
+        except RedisError as exc:
+            raise StoreError(f"{self.url}: {exc}") from exc
+
+
+def _time(seconds: bytes | None, micros: bytes | None) -> float:
+    return int(seconds or 0) + int(micros or 0) / 1_000_000
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

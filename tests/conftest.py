@@ -1,0 +1,18 @@
+"""Fixtures for every test. They are lazy: a unit test starts nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.support.servers", "tests.support.workers"]
+
+HERE = Path(__file__).parent
+WITH_WORKERS = (HERE / "integration", HERE / "chaos")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(folder in item.path.parents for folder in WITH_WORKERS):
+            item.add_marker(pytest.mark.integration)

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.support.guards import no_sleep
+
+__all__ = ["no_sleep"]

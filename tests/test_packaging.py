@@ -1,0 +1,37 @@
+"""What is tested is the wheel, as a user would have it installed."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+
+import celery_breaker
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(celery_breaker.__file__).parent
+
+
+def test_the_package_is_the_installed_one() -> None:
+    installed = {Path(sysconfig.get_path(key)).resolve() for key in ("purelib", "platlib")}
+    assert PACKAGE.parent.resolve() in installed
+
+
+def test_the_tree_is_not_importable() -> None:
+    assert str(ROOT / "src") not in {str(Path(entry).resolve()) for entry in sys.path}
+
+
+def test_the_wheel_carries_every_file_of_the_package() -> None:
+    def files(root: Path) -> set[str]:
+        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+    assert "py.typed" in files(PACKAGE)
+    assert files(PACKAGE) == files(ROOT / "src" / "celery_breaker")
+
+
+def test_metadata() -> None:
+    about = metadata.metadata("celery-breaker")
+    assert about["License-Expression"] == "BSD-3-Clause"
+    (command,) = [entry for entry in metadata.entry_points(group="celery.commands") if entry.name == "breaker"]
+    assert command.value == "celery_breaker.plugin.cli:breaker"
