@@ -26,11 +26,20 @@ GROWTH: dict[str, Callable[[int, float], float]] = {
 def check_backoff(backoff: Backoff) -> None:
     """Raise `ConfigurationError` unless ``backoff`` is callable or a known name."""
     if not callable(backoff) and backoff not in GROWTH:
-        raise ConfigurationError(f"backoff={backoff!r} is unknown; use one of {', '.join(sorted(GROWTH))} or a callable")
+        raise ConfigurationError(
+            f"backoff={backoff!r} is unknown; use one of {', '.join(sorted(GROWTH))} or a callable"
+        )
 
 
 def interval(
-    backoff: Backoff, *, attempt: int, first: float, cap: float, jitter: float, u: float, retry_after: float | None = None
+    backoff: Backoff,
+    *,
+    attempt: int,
+    first: float,
+    cap: float,
+    jitter: float,
+    u: float,
+    retry_after: float | None = None,
 ) -> float:
     """Seconds to stay open: the growth, or the service's own ``Retry-After`` if longer, capped, then jittered.
 
@@ -47,7 +56,7 @@ def interval(
         seconds = float(grow(attempt, first))
     except Exception:
         seconds = first
-    if not 0 < seconds:  # also false for nan
+    if not seconds > 0:  # also false for nan
         seconds = first
     asked = min(retry_after or 0.0, cap)
     spread = min(seconds, cap) * (1 + jitter * (2 * u - 1))

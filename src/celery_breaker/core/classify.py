@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-if TYPE_CHECKING:
-    from celery_breaker.core.policy import Policy
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.verdict import ExceptionSpec, Verdict
 
-__all__ = ["Classifier", "ExceptionSpec", "Verdict", "is_slow", "judge", "judge_class", "judge_result", "retry_after_of"]
-
-
-class Verdict(str, enum.Enum):
-    """How an outcome counts."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    NEUTRAL = "neutral"
-
-    __str__ = str.__str__
-
-
-ExceptionSpec = tuple[type[BaseException] | str, ...]
-"""Exception classes, or their dotted names where importing them would cost something."""
-
-Classifier = Callable[[BaseException | None, object], Verdict | str | None]
-"""Called with (exception or None, result); returns a `Verdict` or its value, or None for the usual rules."""
+__all__ = ["is_slow", "judge", "judge_class", "judge_result", "retry_after_of"]
 
 
 def _names(cls: type[BaseException]) -> set[str]:
@@ -96,7 +77,7 @@ def retry_after_of(exception: BaseException | None) -> float | None:
     if value is None:
         headers = getattr(getattr(exception, "response", None), "headers", None) or getattr(exception, "headers", None)
         if isinstance(headers, Mapping) or hasattr(headers, "get"):
-            value = headers.get("Retry-After")
+            value = headers.get("Retry-After")  # type: ignore[union-attr]
     try:
         seconds = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -25,8 +25,8 @@ def may_defer(policy: Policy, *, deferrals: int, first: float | None, now: float
 def delay(retry_after: float | None, policy: Policy, *, deferrals: int, cap: float, u: float) -> float:
     """Seconds until a task that is sent again, rather than parked, comes back.
 
-    The time to the next probe, doubled with each earlier deferral, capped (below the broker's visibility timeout, or the
-    message would be delivered twice), and lengthened by up to half at random, so that they do not all come at once.
+    The time to the next probe, doubled with each earlier deferral, lengthened by up to half at random so that they do
+    not all come at once, and capped: past the broker's visibility timeout the message would be delivered twice.
 
     Example:
         >>> delay(10.0, Policy(), deferrals=1, cap=1800.0, u=0.0)

@@ -120,7 +120,8 @@ def tripped(
 ) -> Record:
     """A closed breaker opens if the window of this very generation breaks a rule.
 
-    A breaker that has stayed closed for a while (`_settled`) starts its back-off afresh. A disabled breaker counts but never moves. ``asked`` is the service's ``Retry-After`` in seconds.
+    A breaker that has stayed closed for a while (`_settled`) starts its back-off afresh. A disabled breaker counts but
+    never moves. ``asked`` is the service's ``Retry-After`` in seconds.
     """
     if record.state is not State.CLOSED or mode_at(record, now) in (Mode.DISABLED, Mode.FORCED_OPEN):
         return record
@@ -192,11 +193,13 @@ def _closed(record: Record, *, now: float, reason: str) -> Record:
 def override(
     record: Record, mode: Mode, *, now: float, reason: str = "", by: str = "", expires_in: float | None = None
 ) -> Record:
-    """An operator's word: in force until lifted with `Mode.AUTO`, or for ``expires_in`` seconds. The state goes on below it."""
+    """An operator's word, in force for ``expires_in`` seconds or until lifted with `Mode.AUTO`; the state goes on."""
     if mode is Mode.AUTO:
         return replace(record, override=None, draining=record.draining or record.mode is Mode.FORCED_OPEN)
     expires = None if expires_in is None else now + expires_in
-    return replace(record, override=Override(mode=mode, since=now, expires=expires, reason=reason, by=by), draining=True)
+    return replace(
+        record, override=Override(mode=mode, since=now, expires=expires, reason=reason, by=by), draining=True
+    )
 
 
 def close(record: Record, *, now: float, reason: str = "closed by hand") -> Record:

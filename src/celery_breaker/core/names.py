@@ -61,5 +61,7 @@ def fill(template: str, arguments: Mapping[str, object]) -> str:
     except (KeyError, IndexError, AttributeError) as exc:
         raise ConfigurationError(f"breaker name {template!r} needs the argument {exc}, which this call lacks") from None
     except Exception as exc:
-        raise ConfigurationError(f"breaker name {template!r} cannot be made from this call's arguments: {exc}") from None
+        raise ConfigurationError(
+            f"breaker name {template!r} cannot be made from this call's arguments: {exc}"
+        ) from None
     return check_name(name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from celery_breaker.core.backoff import Backoff, check_backoff
-from celery_breaker.core.classify import Classifier, ExceptionSpec
+from celery_breaker.core.verdict import Classifier, ExceptionSpec
 from celery_breaker.core.windows import Window, parse_window
 from celery_breaker.errors import ConfigurationError
 
@@ -128,16 +128,18 @@ class Policy:
     def _check_contradictions(self) -> None:
         if self.max_recovery_timeout < self.recovery_timeout:
             raise ConfigurationError(
-                f"max_recovery_timeout={self.max_recovery_timeout:g} is below recovery_timeout={self.recovery_timeout:g}; "
-                "raise the one or lower the other"
+                f"max_recovery_timeout={self.max_recovery_timeout:g} is below "
+                f"recovery_timeout={self.recovery_timeout:g}; raise the one or lower the other"
             )
         if self.slow_call_rate is not None and self.slow_call_duration is None:
-            raise ConfigurationError("slow_call_rate needs slow_call_duration; set it to the seconds that make a call slow")
+            raise ConfigurationError(
+                "slow_call_rate needs slow_call_duration; set it to the seconds that make a call slow"
+            )
         window = self.window
         if window.by_calls and window.span < self.max_failures:
             raise ConfigurationError(
-                f"failure_window={self.failure_window!r} holds fewer calls than max_failures={self.max_failures}, so it "
-                "could never trip; widen the window"
+                f"failure_window={self.failure_window!r} holds fewer calls than max_failures={self.max_failures}, "
+                "so it could never trip; widen the window"
             )
         if self.scope == "worker" and self.min_workers > 1:
             raise ConfigurationError("scope='worker' never sees a second worker; drop min_workers")
@@ -173,11 +175,8 @@ class Policy:
 
 
 def _exception_spec(name: str, value: object) -> ExceptionSpec:
-    items = (value,) if isinstance(value, (type, str)) else value
-    try:
-        spec = tuple(items)  # type: ignore[arg-type]
-    except TypeError:
-        spec = (value,)
+    items = value if isinstance(value, Iterable) and not isinstance(value, (type, str)) else (value,)
+    spec = tuple(items)
     for item in spec:
         if not (isinstance(item, str) or (isinstance(item, type) and issubclass(item, BaseException))):
             raise ConfigurationError(f"{name}={value!r} must list exception classes or their dotted names")

@@ -24,10 +24,10 @@ class Step:
 def step(rate: float, totals: Totals, policy: Policy, *, elapsed: float, excess: int) -> Step:
     """One step of the ramp, ``elapsed`` seconds after the last one.
 
-    Starts at ``ramp_start``. Doubles while the window is healthy (less than a quarter of what would trip) and the workers
-    have taken half of the last step; halves, never below one a second, while the window is not healthy. ``excess`` is by how
-    much the target queue is deeper than when the draining began: it is taken off, so that released work never
-    gets far ahead of the workers. One task always goes, so that the backlog cannot starve.
+    Starts at ``ramp_start``. Doubles while the window is healthy (less than a quarter of what would trip) and the
+    workers have taken half of the last step; halves, never below one a second, while the window is not healthy.
+    ``excess`` is by how much the target queue is deeper than when the draining began: it is taken off, so that
+    released work never gets far ahead of the workers. One task always goes, so that the backlog cannot starve.
 
     Example:
         >>> step(20.0, Totals(now=0), Policy(), elapsed=0.5, excess=0)

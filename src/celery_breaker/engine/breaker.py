@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from celery_breaker.core import machine
-from celery_breaker.core.classify import Verdict, is_slow, judge, judge_result, retry_after_of
-from celery_breaker.core.machine import Admission
+from celery_breaker.core.classify import is_slow, judge, judge_result, retry_after_of
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
+from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.default import current_registry, registry_at
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
@@ -33,7 +33,9 @@ _Entry = tuple["Breaker", Ticket, float, "_Entry | None"]
 _entries: ContextVar[_Entry | None] = ContextVar("celery_breaker_entries", default=None)
 
 
-def outcome_of(ticket: Ticket, *, exception: BaseException | None, result: object = None, duration: float | None) -> Outcome:
+def outcome_of(
+    ticket: Ticket, *, exception: BaseException | None, result: object = None, duration: float | None
+) -> Outcome:
     """What a call that ended says. A ``classify`` that raises is logged and leaves the usual rules. Never raises."""
     policy = ticket.cell.policy
     try:
@@ -129,7 +131,9 @@ class Breaker:
         _entries.set((self, ticket, self._now(), _entries.get()))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         entry = _entries.get()
         assert entry is not None and entry[0] is self, "with-blocks of breakers must nest"
         _entries.set(entry[3])

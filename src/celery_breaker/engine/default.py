@@ -18,7 +18,7 @@ _registries: dict[str, Registry] = {}
 
 def provide(provider: Callable[[], Registry] | None) -> None:
     """Let ``provider`` say which registry is current; ``None`` goes back to this process's own."""
-    global _provider
+    global _provider  # noqa: PLW0603 -- one per process, set once as the plugin is imported
     _provider = provider
 
 

@@ -16,15 +16,14 @@ from typing import TypeVar
 
 from celery_breaker.clock import Clock, monotonic
 from celery_breaker.core import machine
-from celery_breaker.core.classify import Verdict
 from celery_breaker.core.events import Change, change_between
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
+from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.link import Link
-
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.stores.base import Store
@@ -281,9 +280,7 @@ class Registry:
     def _tally(self, cell: Cell, generation: int, delta: Delta) -> Totals:
         totals = self._store_of(
             cell,
-            lambda store: store.tally(
-                cell.name, delta, cell.policy.window, generation=generation, worker=self.worker
-            ),
+            lambda store: store.tally(cell.name, delta, cell.policy.window, generation=generation, worker=self.worker),
         )
         if cell.policy.scope == "fleet":
             self.link.heard(totals.now)
@@ -481,7 +478,9 @@ def _log(change: Change) -> None:
         wait = change.until - change.at
         logger.log(level, "breaker %r opened for %.1f s: %s", change.name, wait, change.reason, extra=extra)
     elif change.moved:
-        logger.info("breaker %r is %s (was %s): %s", change.name, change.after, change.before, change.reason, extra=extra)
+        logger.info(
+            "breaker %r is %s (was %s): %s", change.name, change.after, change.before, change.reason, extra=extra
+        )
     if change.overridden:
         who = f" by {change.by}" if change.by else ""
         logger.warning("breaker %r is now %s%s: %s", change.name, change.mode_after, who, change.reason, extra=extra)

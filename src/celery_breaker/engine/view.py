@@ -62,7 +62,7 @@ class Cell:
         self.passing = True
 
     def apply(self, record: Record, *, epoch: int, at: float) -> None:
-        """See this record from now on. Readers in other threads see either the old or the new, never a mix that admits."""
+        """See this record from now on; a reader in another thread never sees a mix of old and new that admits."""
         before = self.ticket
         if before.generation != record.generation or before.epoch != epoch:
             ticket = Ticket(self, generation=record.generation, epoch=epoch)

@@ -199,7 +199,7 @@ class Agent:
         finally:
             self._memory.checking.discard(cell.name)
 
-    # --- the backlog ----------------------------------------------------------------------------------------------------
+    # --- the backlog ------------------------------------------------------------------------------------------------
 
     def _drain(self, cell: Cell, record: Record) -> float:
         """One step of the ramp; a queue that stays empty is no longer looked at."""

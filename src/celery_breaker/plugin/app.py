@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from celery import _state
+from celery import _state as celery_state
 from celery.utils.nodenames import gethostname
 
 from celery_breaker.core.events import Change
+from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import State
 from celery_breaker.engine import default
 from celery_breaker.engine.registry import Registry
@@ -77,13 +78,16 @@ class AppBreakers:
                 store = open_store(self.derived.url, prefix=settings.store_prefix, timeout=settings.store_timeout)
                 self._registry = Registry(
                     store,
-                    policy_of=lambda name: self.policies.of(name),
+                    policy_of=self._policy_of,
                     refresh=settings.refresh_interval,
                     worker=gethostname(),
                     tended=True,
                 )
                 self._registry.listeners.append(self._signal)
             return self._registry
+
+    def _policy_of(self, name: str) -> Policy:
+        return self.policies.of(name)
 
     def open_lot(self) -> Lot:
         """A new lot on the app's broker; does not connect yet."""
@@ -116,7 +120,8 @@ def breakers_of(app: Celery) -> AppBreakers:
 
 def _current_registry() -> Registry:
     """The current app's registry; where there is no app, this process's memory (Celery would make one up)."""
-    app = getattr(_state._tls, "current_app", None) or _state.default_app
+    state: Any = celery_state
+    app = getattr(state._tls, "current_app", None) or state.default_app
     return breakers_of(app).registry if app is not None else default.registry_at("memory://")
 
 

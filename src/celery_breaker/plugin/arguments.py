@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from celery import Task
+from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["Binder", "parameters_of"]
 
 
-def _signature(task: Task) -> inspect.Signature | None:
+def _signature(task: AnyTask) -> inspect.Signature | None:
     try:
         signature = inspect.signature(task.run)
     except (TypeError, ValueError):
@@ -20,7 +18,7 @@ def _signature(task: Task) -> inspect.Signature | None:
     return signature
 
 
-def parameters_of(task: Task) -> frozenset[str] | None:
+def parameters_of(task: AnyTask) -> frozenset[str] | None:
     """Names of the arguments that a task takes; ``None`` if it takes any."""
     signature = _signature(task)
     if signature is None or any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
@@ -37,7 +35,7 @@ class Binder:
         {'host': 'a.example', 'port': 80}
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: AnyTask) -> None:
         self._signature = _signature(task)
 
     def __call__(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Mapping[str, object]:

@@ -44,7 +44,9 @@ class WorkerStep(bootsteps.StartStopStep):
             side, worker.breakers = worker.breakers, None
             side.stop()
 
-    terminate = stop
+    def terminate(self, worker: Any) -> None:
+        """The worker stops at once."""
+        self.stop(worker)
 
 
 class ConsumerStep(bootsteps.StartStopStep):

@@ -1,9 +1,8 @@
-"""The bus: a fanout exchange on which transitions are announced. A hint, never the truth: losing all costs latency only."""
+"""The bus: a fanout exchange on which transitions are announced. A hint: losing all of them costs latency only."""
 
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import uuid
 from collections import deque
@@ -108,7 +107,7 @@ class Bus:
         while not self._stopping.is_set():
             try:
                 connection.drain_events(timeout=1.0)
-            except (TimeoutError, socket.timeout):
+            except TimeoutError:
                 connection.heartbeat_check()
 
     def _heard(self, body: Any, message: Any) -> None:

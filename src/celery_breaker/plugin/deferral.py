@@ -24,10 +24,11 @@ from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import Lot, Move, parking_queue
 
 if TYPE_CHECKING:
-    from celery import Celery, Task
+    from celery import Celery
     from kombu import Message
 
     from celery_breaker.engine.registry import Registry
+    from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["DEFERRED", "Deferrer", "Refused", "context_of"]
 
@@ -54,12 +55,12 @@ class Refused:
         error: what it fails with, if it does and not with `BreakerOpen`.
     """
 
-    task: Task
+    task: AnyTask
     message: Message
     origin: str | None
     action: str
-    ack: Callable[[], None]
-    gone: Callable[[], None]
+    ack: Callable[[], object]
+    gone: Callable[[], object]
     cell: Cell | None = None
     error: Exception | None = None
 
@@ -137,7 +138,9 @@ class Deferrer:
             if refused.action == "fail":
                 self._fail(refused)
             elif refused.origin is None:
-                logger.warning("task %s came from no queue that it could be put back to, so it fails", refused.task.name)
+                logger.warning(
+                    "task %s came from no queue that it could be put back to, so it fails", refused.task.name
+                )
                 self._fail(refused)
             else:
                 moves.append((refused, self._move(refused, refused.origin)))
@@ -150,7 +153,7 @@ class Deferrer:
         for refused, move in moves:
             self._tell(refused, Note.of(move.headers).deferrals)
 
-    def _settle(self, refused: Refused, how: Callable[[], None]) -> None:
+    def _settle(self, refused: Refused, how: Callable[[], object]) -> None:
         self._settled.add(id(refused))
         how()
 
@@ -229,7 +232,9 @@ class Deferrer:
 
     def _tell(self, refused: Refused, count: int) -> None:
         task_id = refused.message.headers.get("id")
-        logger.debug("task %s[%s] set aside by breaker %r: %s", refused.task.name, task_id, refused.name, refused.action)
+        logger.debug(
+            "task %s[%s] set aside by breaker %r: %s", refused.task.name, task_id, refused.name, refused.action
+        )
         if signals.task_deferred.receivers:
             signals.task_deferred.send(
                 sender=self._app,

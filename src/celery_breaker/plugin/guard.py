@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
 
-from celery_breaker.core.classify import Verdict
 from celery_breaker.core.deferrals import may_defer
 from celery_breaker.core.machine import Admission
 from celery_breaker.core.names import fields_of, fill
+from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import DEFAULT_PROBE_TIMEOUT, Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import ConfigurationError
@@ -26,16 +26,17 @@ from celery_breaker.plugin.inside import FALLBACK, TICKETS
 from celery_breaker.plugin.note import Note
 
 if TYPE_CHECKING:
-    from celery import Task
     from kombu import Message
 
     from celery_breaker.plugin.deferral import Deferrer
     from celery_breaker.plugin.mainloop import MainLoop
     from celery_breaker.plugin.policies import Policies
+    from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["Gated", "Guard", "SetAside"]
 
 logger = logging.getLogger(__name__)
+
 
 class Gated(Protocol):
     """What the guard needs of a request: some of `celery.worker.request.Request`, and the tickets."""
@@ -67,7 +68,7 @@ class SetAside(TaskRevokedError):
 
 
 class Guard:
-    """Gates the tasks of one type. Used by the worker's main loop: never waits and never raises anything but `SetAside`.
+    """Gates the tasks of one type. Used by the worker's main loop: never waits, and raises nothing but revocations.
 
     Attributes:
         cell: the only breaker, if the task names exactly one and its name is fixed: all that a closed one looks at.
@@ -76,7 +77,7 @@ class Guard:
     """
 
     def __init__(
-        self, task: Task, *, registry: Registry, policies: Policies, loop: MainLoop, deferrer: Deferrer
+        self, task: AnyTask, *, registry: Registry, policies: Policies, loop: MainLoop, deferrer: Deferrer
     ) -> None:
         templates = policies.guarded[task.name]
         self.task = task
@@ -179,7 +180,8 @@ class Guard:
                 continue
             said = self.registry.admission(cell) if cell.known else Admission.PERMIT
             if said is Admission.REFUSE:
-                return self._refuse(request, cell)
+                self._refuse(request, cell)
+                return
             if said is Admission.ADMIT:
                 tickets.append(cell.ticket)
             else:
@@ -245,7 +247,7 @@ class Guard:
                 self.registry.report(Outcome(ticket, Verdict.NEUTRAL))
 
     def _permit_ttl(self, cell: Cell, request: Gated) -> float:
-        hard = (request.time_limits or (None, None))[0] or self.task.time_limit
+        hard = request.time_limits[0] or self.task.time_limit
         return cell.policy.probe_timeout or (hard + 5.0 if hard else DEFAULT_PROBE_TIMEOUT)
 
     # --- refusal ------------------------------------------------------------------------------------------------------

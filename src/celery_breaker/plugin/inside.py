@@ -6,18 +6,16 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from celery_breaker.core.classify import Verdict
+from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.breaker import outcome_of
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 from celery_breaker.errors import BreakerOpen
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.outcomes import cause_of, neutral
-
-if TYPE_CHECKING:
-    from celery import Task
+from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["FALLBACK", "TICKETS", "wrap_run"]
 
@@ -30,7 +28,7 @@ TICKETS = "celery_breaker_tickets"
 """Key of the request in which a task that is judged in the pool carries its admissions."""
 
 
-def wrap_run(task: Task) -> None:
+def wrap_run(task: AnyTask) -> None:
     """Wrap a task's ``run``, once, so that it knows fallbacks and judges its own outcomes."""
     if getattr(task.run, "__celery_breaker__", False):
         return
@@ -57,7 +55,7 @@ def wrap_run(task: Task) -> None:
     task.run = guarded  # type: ignore[method-assign]
 
 
-def _fall_back(task: Task, fallback: list[Any], args: Any, kwargs: Any) -> Any:
+def _fall_back(task: AnyTask, fallback: list[Any], args: Any, kwargs: Any) -> Any:
     name, retry_after = fallback
     on_open = breakers_of(task.app).policies.of(name).on_open
     assert callable(on_open)
@@ -65,7 +63,7 @@ def _fall_back(task: Task, fallback: list[Any], args: Any, kwargs: Any) -> Any:
 
 
 def _report(
-    task: Task, tickets: list[list[Any]], *, exception: BaseException | None, result: object, duration: float
+    task: AnyTask, tickets: list[list[Any]], *, exception: BaseException | None, result: object, duration: float
 ) -> None:
     """Hand over the outcome to this process's reporter. Never raises."""
     try:

@@ -1,4 +1,4 @@
-"""Installing: the bootsteps, the agent's task and its entry in beat's schedule, once per app, without a call by the user."""
+"""Installing: the bootsteps, the agent's task and its entry in beat's schedule, once per app and by itself."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from weakref import WeakSet
 from celery import signals as celery_signals
 
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.settings import DEFAULTS
+from celery_breaker.plugin.tend import TEND, register
 
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["TEND", "install"]
-
-TEND = "celery_breaker.tend"
-"""Name of the agent's task, and of its entry in beat's schedule."""
+__all__ = ["install"]
 
 _installed: WeakSet[Celery] = WeakSet()
 
@@ -33,18 +30,11 @@ def install(app: Celery) -> None:
     app.steps["consumer"].add(ConsumerStep)
 
 
-def install_tend(app: Celery) -> None:
-    """Register the agent's task with this app."""
-    from celery_breaker.plugin.tend import register
-
-    register(app)
-
-
 @celery_signals.worker_init.connect(weak=False)
 def _on_worker_init(sender: Any = None, **_: Any) -> None:
     """A worker starts: whether anything is guarded shows only now, for settings can attach any task."""
     install(sender.app)
-    install_tend(sender.app)
+    register(sender.app)
 
 
 @celery_signals.beat_init.connect(weak=False)
@@ -58,14 +48,9 @@ def _on_beat_init(sender: Any = None, **_: Any) -> None:
     options: dict[str, Any] = {"expires": 3 * settings.tend_interval, "ignore_result": True}
     if settings.tend_queue:
         options["queue"] = settings.tend_queue
-    install_tend(app)
+    register(app)
     entry = {"task": TEND, "schedule": settings.tend_interval, "options": options}
     app.conf.beat_schedule.setdefault(TEND, entry)
     scheduler = sender.get_scheduler()
     if TEND not in scheduler.schedule:
         scheduler.update_from_dict({TEND: app.conf.beat_schedule[TEND]})
-
-
-def add_defaults(app: Celery) -> None:
-    """Let ``app.conf.breakers`` and the others be read before they are set."""
-    app.add_defaults(dict(DEFAULTS))

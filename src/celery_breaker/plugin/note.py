@@ -41,10 +41,15 @@ class Note:
         note = headers.get(HEADER) if isinstance(headers, Mapping) else None
         if not isinstance(note, Mapping):
             return cls()
-        text = {key: note[key] for key in ("breaker", "queue") if isinstance(note.get(key), str)}
-        times = {key: float(note[key]) for key in ("since", "first") if isinstance(note.get(key), (int, float))}
-        deferrals = note.get("deferrals")
-        return cls(**text, **times, deferrals=deferrals if isinstance(deferrals, int) else 0)
+        breaker, queue, deferrals = note.get("breaker"), note.get("queue"), note.get("deferrals")
+        since, first = note.get("since"), note.get("first")
+        return cls(
+            breaker=breaker if isinstance(breaker, str) else "",
+            queue=queue if isinstance(queue, str) else "",
+            since=float(since) if isinstance(since, (int, float)) else 0.0,
+            first=float(first) if isinstance(first, (int, float)) else None,
+            deferrals=deferrals if isinstance(deferrals, int) else 0,
+        )
 
     def again(self, *, breaker: str, queue: str, now: float) -> Note:
         """The note of a message that is set aside once more."""

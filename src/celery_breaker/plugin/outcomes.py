@@ -19,8 +19,9 @@ from celery.exceptions import (
 )
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
-from celery_breaker.core.classify import Verdict, judge_class
+from celery_breaker.core.classify import judge_class
 from celery_breaker.core.policy import Policy
+from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.breaker import outcome_of
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
@@ -81,15 +82,14 @@ def outcome_in_main(ticket: Ticket, ended: Ended) -> Outcome | None:
 
 def _judge_by_name(wrapper: UnpickleableExceptionWrapper, policy: Policy) -> Verdict:
     """An exception that could not be pickled arrives as the name of its class."""
+    module, name = str(wrapper.exc_module), str(wrapper.exc_cls_name)
     try:
-        found: object = importlib.import_module(wrapper.exc_module)
-        for part in wrapper.exc_cls_name.split("."):
+        found: object = importlib.import_module(module)
+        for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError):
         found = None
     if isinstance(found, type) and issubclass(found, BaseException):
         return judge_class(found, policy)
-    path = f"{wrapper.exc_module}.{wrapper.exc_cls_name}"
-    stand_in = type(wrapper.exc_cls_name, (Exception,), {"__module__": wrapper.exc_module})
-    logger.debug("exception class %s cannot be imported here; judged by its name", path)
-    return judge_class(stand_in, policy)
+    logger.debug("exception class %s.%s cannot be imported here; judged by its name", module, name)
+    return judge_class(type(name, (Exception,), {"__module__": module}), policy)

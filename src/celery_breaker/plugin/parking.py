@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from kombu import Queue
@@ -20,7 +20,6 @@ from celery_breaker.plugin.note import HEADER, Note
 if TYPE_CHECKING:
     from celery import Celery
     from kombu import Connection, Message
-    from kombu.transport.base import StdChannel
 
 __all__ = ["QUARANTINE", "Lot", "Move", "PortableLot", "origin_queue", "parking_queue", "release_queue"]
 
@@ -143,7 +142,7 @@ class PortableLot:
         self._declared: set[str] = set()
         self._targets: dict[str, Counter[str]] = {}
 
-    def _channel(self) -> StdChannel:
+    def _channel(self) -> Any:
         if self._connection is None:
             options = {**(self._app.conf.broker_transport_options or {}), "confirm_publish": True}
             self._connection = self._app.connection_for_write(transport_options=options)
@@ -160,7 +159,7 @@ class PortableLot:
             except Exception:
                 logger.debug("closing the parking connection failed", exc_info=True)
 
-    def _declare(self, queue: str) -> Queue:
+    def _declare(self, queue: str) -> Any:
         bound = Queue(queue, durable=True)(self._channel())
         if queue not in self._declared:
             bound.queue_declare()
@@ -197,7 +196,9 @@ class PortableLot:
     def target_depth(self, name: str) -> int:
         """See `Lot.target_depth`."""
         channel = self._channel()
-        return sum(int(channel.queue_declare(queue, passive=True).message_count) for queue in self._targets.get(name, ()))
+        return sum(
+            int(channel.queue_declare(queue, passive=True).message_count) for queue in self._targets.get(name, ())
+        )
 
     def release(self, name: str, count: int, *, ahead: bool = False) -> int:
         """See `Lot.release`; ``ahead`` is beyond this way."""
@@ -231,7 +232,8 @@ class PortableLot:
             return
         connection = self._connection
         assert connection is not None
-        with connection.channel() as trial:  # a missing queue closes the channel it is asked on
+        trial: Any = connection.channel()
+        with trial:  # a missing queue closes the channel it is asked on
             try:
                 trial.queue_declare(queue, passive=True)
             except connection.channel_errors as exc:

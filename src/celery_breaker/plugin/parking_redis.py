@@ -146,7 +146,7 @@ class RedisLot:
         for element in reversed(tail):
             queue, payload, key = _destination(channel, element)
             queues.append(queue)
-            words += [hashlib.sha1(element).hexdigest(), lists.place(key), payload, int(ahead)]
+            words += [_digest(element), lists.place(key), payload, int(ahead)]
         done = int(cast("int", _evaluate(channel, _RELEASE, [parked, *lists.names], words))) if tail else 0
         targets.update(queue for queue in queues[:done] if queue != QUARANTINE)
         return len(tail), done
@@ -189,18 +189,25 @@ def _quarantined(element: bytes, reason: str) -> str:
     """An envelope that any kombu consumer can read, around bytes that may be no message at all."""
     properties = {
         "body_encoding": "base64",
-        "delivery_tag": hashlib.sha1(element).hexdigest(),
+        "delivery_tag": _digest(element),
         "delivery_info": {"exchange": "", "routing_key": QUARANTINE},
         "delivery_mode": 2,
         "priority": 0,
     }
-    return dumps({
-        "body": base64.b64encode(element).decode(),
-        "content-type": "application/octet-stream",
-        "content-encoding": "binary",
-        "headers": {HEADER + "_reason": reason},
-        "properties": properties,
-    })
+    return dumps(
+        {
+            "body": base64.b64encode(element).decode(),
+            "content-type": "application/octet-stream",
+            "content-encoding": "binary",
+            "headers": {HEADER + "_reason": reason},
+            "properties": properties,
+        }
+    )
+
+
+def _digest(element: bytes) -> str:
+    """What Redis's own ``sha1hex`` says: tells whether an element is still the one that was seen."""
+    return hashlib.sha1(element, usedforsecurity=False).hexdigest()
 
 
 def _prefixed(channel: Any, key: str) -> str:

@@ -15,7 +15,9 @@ from celery_breaker.core.policy import ON_OPEN, Policy
 from celery_breaker.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from celery import Celery, Task
+    from celery import Celery
+
+    from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["Policies", "collect", "names_on"]
 
@@ -56,7 +58,7 @@ class Policies:
             self._patterns.append((re.compile(".+".join(map(re.escape, literal)), re.DOTALL), template))
 
 
-def names_on(task: Task) -> tuple[str, ...]:
+def names_on(task: AnyTask) -> tuple[str, ...]:
     """The breakers that a task's own ``breaker`` attribute names.
 
     Raises:
@@ -92,8 +94,8 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Polici
                 where, other = options.setdefault(name, (task.name, own))
                 if dict(other) != dict(own):
                     raise ConfigurationError(
-                        f"tasks {where} and {task.name} give breaker {name!r} different options ({_differing(other, own)}); "
-                        "give them in one place, best in the breakers setting"
+                        f"tasks {where} and {task.name} give breaker {name!r} different options "
+                        f"({_differing(other, own)}); give them in one place, best in the breakers setting"
                     )
             options.setdefault(name, (task.name, {}))
         attached = tuple(name for name, conf in breakers.items() if _matches(task.name, conf, name))
@@ -113,7 +115,7 @@ def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> str:
     return ", ".join(f"{key}: {one.get(key)!r} and {other.get(key)!r}" for key in keys)
 
 
-def _check_template(task: Task, name: str) -> None:
+def _check_template(task: AnyTask, name: str) -> None:
     try:
         fields = fields_of(check_name(name))
     except ConfigurationError as exc:
@@ -148,7 +150,7 @@ def _policy(name: str, options: Mapping[str, object]) -> Policy:
 
 def _resolved(key: str, value: object) -> object:
     """Dotted paths of callables as what they name."""
-    if key not in _PATHS or not isinstance(value, str) or "." not in value and ":" not in value:
+    if key not in _PATHS or not isinstance(value, str) or ("." not in value and ":" not in value):
         return value
     if key == "on_open" and value in ON_OPEN:
         return value
@@ -159,5 +161,3 @@ def _resolved(key: str, value: object) -> object:
     if not callable(found):
         raise ConfigurationError(f"{key}={value!r} is not callable")
     return found
-
-

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery.exceptions import TimeLimitExceeded
 from celery.utils.imports import symbol_by_name
-from celery.worker.request import Request
 from celery.worker import state as worker_state
+from celery.worker.request import Request
 
-from celery_breaker.core.classify import Verdict
+from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 from celery_breaker.plugin.outcomes import Ended, outcome_in_main
@@ -52,6 +52,12 @@ class GuardedRequest(Request):
             self.settle(TimeLimitExceeded(timeout), runtime=None)
         return super().on_timeout(soft, timeout)
 
+    @property
+    def _called_off(self) -> bool:
+        """Whether the worker itself ended the task, by revocation or cancellation."""
+        request: Any = self
+        return bool(request._already_cancelled or request._already_revoked)
+
     def settle(self, exception: BaseException | None, *, runtime: float | None) -> None:
         """Hand over the outcome, once. Never raises."""
         tickets, self.tickets = self.tickets, ()
@@ -59,7 +65,7 @@ class GuardedRequest(Request):
         ended = Ended(
             exception,
             runtime=runtime,
-            ours=worker_state.should_terminate or self._already_cancelled or self._already_revoked,
+            ours=bool(getattr(worker_state, "should_terminate", None)) or self._called_off,
             inside=self.guard.judged_inside,
         )
         for ticket in tickets or ():
@@ -125,6 +131,6 @@ def _exception_of(exc_info: Any) -> BaseException | None:
 
 def guarded_request(base: type | str, guard: Guard) -> type[GuardedRequest]:
     """A request class for this guard's task, on top of the one that the task has already."""
-    original = symbol_by_name(base)
+    original: Any = symbol_by_name(base)  # type: ignore[arg-type]
     bases: tuple[type, ...] = (GuardedRequest,) if original is Request else (GuardedRequest, original)
     return type("GuardedRequest", bases, {"guard": guard, "__module__": __name__})

@@ -6,17 +6,17 @@ from celery.utils.dispatch import Signal
 
 __all__ = ["breaker_closed", "breaker_half_opened", "breaker_opened", "task_deferred", "task_released"]
 
-breaker_opened = Signal(name="breaker_opened", providing_args={"name", "change"})
+breaker_opened = Signal(name="breaker_opened", providing_args=["name", "change"])
 """A breaker opened, or opened again. Sender: the app. ``change``: `celery_breaker.core.events.Change`."""
 
-breaker_half_opened = Signal(name="breaker_half_opened", providing_args={"name", "change"})
+breaker_half_opened = Signal(name="breaker_half_opened", providing_args=["name", "change"])
 """A breaker admits probes."""
 
-breaker_closed = Signal(name="breaker_closed", providing_args={"name", "change"})
+breaker_closed = Signal(name="breaker_closed", providing_args=["name", "change"])
 """A breaker closed."""
 
-task_deferred = Signal(name="task_deferred", providing_args={"name", "task_id", "task_name", "action", "deferrals"})
+task_deferred = Signal(name="task_deferred", providing_args=["name", "task_id", "task_name", "action", "deferrals"])
 """A task was not admitted. Sender: the app. ``action``: park, retry, fail or fallback."""
 
-task_released = Signal(name="task_released", providing_args={"name", "count"})
+task_released = Signal(name="task_released", providing_args=["name", "count"])
 """``count`` parked tasks of this breaker went back to their queues."""

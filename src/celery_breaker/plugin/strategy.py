@@ -9,9 +9,10 @@ from celery.utils.imports import symbol_by_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celery import Celery, Task
+    from celery import Celery
 
     from celery_breaker.plugin.guard import Guard
+    from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["guarded_strategy"]
 
@@ -19,7 +20,7 @@ __all__ = ["guarded_strategy"]
 def guarded_strategy(base: Any, guard: Guard) -> Callable[..., Any]:
     """A strategy for this guard's task, in front of the one that the task has already."""
 
-    def strategy(task: Task, app: Celery, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
+    def strategy(task: AnyTask, app: Celery, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
         handle = symbol_by_name(base)(task, app, consumer, **kwargs)
         cell = guard.cell
 

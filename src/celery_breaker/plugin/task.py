@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from celery import Task
-
 from celery_breaker.plugin.install import install
+from celery_breaker.plugin.types import AnyTask
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["BreakerTask"]
 
 
-class BreakerTask(Task):
+class BreakerTask(AnyTask):
     """A task behind one or more breakers. Serves as ``base=``, as a mixin, and as ``Celery(task_cls=…)``.
 
     Workers gate the task in their main process; called directly or eagerly, it runs like any other. A task that

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from celery.utils.imports import symbol_by_name
 
-from celery_breaker.plugin.install import TEND
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celery import Celery, Task
+    from celery import Celery
 
-__all__ = ["register"]
+    from celery_breaker.plugin.types import AnyTask
+
+__all__ = ["TEND", "register"]
 
 logger = logging.getLogger(__name__)
+
+TEND = "celery_breaker.tend"
+"""Name of the agent's task, and of its entry in beat's schedule."""
 
 
 def register(app: Celery) -> None:
@@ -36,10 +39,10 @@ def register(app: Celery) -> None:
         finally:
             agent.close()
 
-    tend.Strategy = _strategy
+    tend.Strategy = _strategy  # type: ignore[assignment]
 
 
-def _strategy(task: Task, app: Celery, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
+def _strategy(task: AnyTask, app: Celery, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
     """Acknowledge and poke this worker's agent; a worker without one runs the task like any other."""
     handle = symbol_by_name("celery.worker.strategy:default")(task, app, consumer, **kwargs)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery_breaker.core.record import Record
 from celery_breaker.engine.background import Background
@@ -19,9 +19,7 @@ from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.policies import Policies
 from celery_breaker.plugin.request import guarded_request
 from celery_breaker.plugin.strategy import guarded_strategy
-
-if TYPE_CHECKING:
-    from celery import Task
+from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["WorkerSide"]
 
@@ -50,10 +48,8 @@ class WorkerSide:
         for name in self.policies.guarded:
             self._guard(breakers.app.tasks[name])
 
-    def _guard(self, task: Task) -> None:
-        guard = Guard(
-            task, registry=self.registry, policies=self.policies, loop=self.loop, deferrer=self.deferrer
-        )
+    def _guard(self, task: AnyTask) -> None:
+        guard = Guard(task, registry=self.registry, policies=self.policies, loop=self.loop, deferrer=self.deferrer)
         task.Request = guarded_request(_unguarded(task, "Request"), guard)  # type: ignore[assignment]
         task.Strategy = guarded_strategy(_unguarded(task, "Strategy"), guard)  # type: ignore[assignment]
         if guard.has_fallback or guard.judged_inside:
@@ -109,11 +105,10 @@ class WorkerSide:
     def _take_parked(self) -> set[str]:
         """Breakers that refuse no more, but for which this process parked something since."""
         parked, self.deferrer.parked = self.deferrer.parked, set()
-        still = {name for name in parked if (cell := self.registry.cells.get(name)) and not cell.record.draining}
-        return still
+        return {name for name in parked if (cell := self.registry.cells.get(name)) and not cell.record.draining}
 
 
-def _unguarded(task: Task, attribute: str) -> Any:
+def _unguarded(task: AnyTask, attribute: str) -> Any:
     """The task's own request class or strategy, as it was before a worker in this process guarded it."""
     kept = f"_celery_breaker_{attribute.lower()}"
     if kept not in task.__dict__:

@@ -128,7 +128,7 @@ def _add(counts: _Counts, delta: Delta, window: Window, now: float, worker: str)
     oldest = current - window.buckets
     for kept in (counts.buckets, counts.workers):
         for expired in [index for index in kept if index <= oldest]:
-            del kept[expired]  # type: ignore[attr-defined]
+            del kept[expired]
 
 
 def _total(counts: _Counts, window: Window, now: float) -> Totals:

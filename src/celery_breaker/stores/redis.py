@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, cast
@@ -63,11 +63,11 @@ class RedisStore:
 
     def _script(self, name: str) -> Script:
         source = resources.files("celery_breaker.stores").joinpath(f"{name}.lua").read_text()
-        return cast("Script", self._client.register_script(source))
+        return self._client.register_script(source)
 
-    def _call(self, script: Script, keys: list[str], args: list[str | int | float]) -> list[bytes | None]:
+    def _call(self, script: Script, keys: list[str], args: Sequence[str | int | float]) -> list[bytes | None]:
         try:
-            return cast("list[bytes | None]", script(keys=keys, args=args))
+            return cast("list[bytes | None]", script(keys=keys, args=list(args)))
         except RedisError as exc:
             raise StoreError(f"{self.url}: {exc}") from exc
 
@@ -103,8 +103,10 @@ class RedisStore:
         seconds, micros, calls, failures, slow, streak, *seen = self._call(
             self._tally,
             [self._key(name, "window")],
-            [window.width, window.buckets, int(window.by_calls), generation, worker]
-            + [delta.calls, delta.failures, delta.slow, delta.streak, int(delta.unbroken), ttl],
+            [
+                *(window.width, window.buckets, int(window.by_calls), generation, worker),
+                *(delta.calls, delta.failures, delta.slow, delta.streak, int(delta.unbroken), ttl),
+            ],
         )
         workers: dict[str, int] = {}
         for who, amount in zip(seen[::2], seen[1::2], strict=True):
@@ -154,7 +156,7 @@ class RedisStore:
 
     def _command(self, *words: str) -> object:
         try:
-            return self._client.execute_command(*words)
+            return cast("object", self._client.execute_command(*words))  # type: ignore[no-untyped-call]
         except RedisError as exc:
             raise StoreError(f"{self.url}: {exc}") from exc
 

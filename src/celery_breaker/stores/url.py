@@ -22,9 +22,8 @@ def open_store(url: str, *, prefix: str = "celery-breaker", timeout: float = 1.0
     """
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme not in SCHEMES:
-        raise ConfigurationError(
-            f"breaker_store has the unknown scheme {scheme!r}; use one of {', '.join(f'{known}://' for known in SCHEMES)}"
-        )
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise ConfigurationError(f"breaker_store has the unknown scheme {scheme!r}; use one of {known}")
     if scheme == "memory":
         from celery_breaker.stores.memory import MemoryStore
 
