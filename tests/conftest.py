@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.servers", "tests.support.workers"]
+pytest_plugins = ["tests.support.servers", "tests.support.service", "tests.support.workers"]
 
 HERE = Path(__file__).parent
 WITH_WORKERS = (HERE / "integration", HERE / "chaos")

@@ -191,6 +191,7 @@ def make_app() -> Iterator[Callable[[Mapping[str, Any]], Celery]]:
     """`make_app(conf)` → the tests' app with `conf`, current until the test ends."""
     from celery import _state
 
+    from celery_breaker.plugin.app import breakers_of
     from tests.integration.app import create_app
 
     apps: list[Celery] = []
@@ -203,6 +204,7 @@ def make_app() -> Iterator[Callable[[Mapping[str, Any]], Celery]]:
 
     yield make
     for app in reversed(apps):
+        breakers_of(app).forget()
         app.close()
     _state._tls.current_app = before
 

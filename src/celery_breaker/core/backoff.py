@@ -25,7 +25,7 @@ GROWTH: dict[str, Callable[[int, float], float]] = {
 
 def check_backoff(backoff: Backoff) -> None:
     """Raise `ConfigurationError` unless ``backoff`` is callable or a known name."""
-    if not callable(backoff) and backoff not in GROWTH:
+    if not callable(backoff) and not (isinstance(backoff, str) and backoff in GROWTH):
         raise ConfigurationError(
             f"backoff={backoff!r} is unknown; use one of {', '.join(sorted(GROWTH))} or a callable"
         )

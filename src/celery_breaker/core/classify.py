@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import ExceptionSpec, Verdict
@@ -27,12 +27,14 @@ def _matches(cls: type[BaseException], spec: ExceptionSpec) -> bool:
 def judge_class(cls: type[BaseException], policy: Policy) -> Verdict:
     """The verdict on an exception of this class: ignored ones are neutral, of the rest those in ``failures`` fail.
 
-    An exception that is neither means that the service answered, so it is a success.
-    Only `Exception` and the like: ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit`` say nothing.
+    An exception that is neither means that the service answered, so it is a success; unless it is no `Exception`, like
+    ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit``: those say nothing.
     """
-    if not issubclass(cls, Exception) or _matches(cls, policy.ignore):
+    if _matches(cls, policy.ignore):
         return Verdict.NEUTRAL
-    return Verdict.FAILURE if _matches(cls, policy.failures) else Verdict.SUCCESS
+    if _matches(cls, policy.failures):
+        return Verdict.FAILURE
+    return Verdict.SUCCESS if issubclass(cls, Exception) else Verdict.NEUTRAL
 
 
 def _asked(policy: Policy, exception: BaseException | None, result: object) -> Verdict | None:
@@ -64,22 +66,21 @@ def is_slow(duration: float | None, policy: Policy) -> bool:
 def retry_after_of(exception: BaseException | None) -> float | None:
     """Seconds that the service asked for: the exception's ``retry_after``, or its response's ``Retry-After`` header.
 
-    Only the number form of the header counts; the date form would need a clock.
+    Only the number form of the header counts; the date form would need a clock. An exception that cannot be looked at
+    asks for nothing.
 
     Example:
         >>> exc = OSError(); exc.retry_after = 12
         >>> retry_after_of(exc)
         12.0
     """
-    if exception is None:
-        return None
-    value = getattr(exception, "retry_after", None)
-    if value is None:
-        headers = getattr(getattr(exception, "response", None), "headers", None) or getattr(exception, "headers", None)
-        if isinstance(headers, Mapping) or hasattr(headers, "get"):
-            value = headers.get("Retry-After")  # type: ignore[union-attr]
     try:
-        seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        value: Any = getattr(exception, "retry_after", None)
+        if value is None:
+            response = getattr(exception, "response", None)
+            headers: Any = getattr(response, "headers", None) or getattr(exception, "headers", None)
+            value = headers.get("Retry-After") if hasattr(headers, "get") else None
+        seconds = float(value)
+    except Exception:  # it is somebody else's code that runs here
         return None
     return seconds if 0 < seconds < float("inf") else None

@@ -195,6 +195,8 @@ def override(
 ) -> Record:
     """An operator's word, in force for ``expires_in`` seconds or until lifted with `Mode.AUTO`; the state goes on."""
     if mode is Mode.AUTO:
+        if record.override is None:
+            return record
         return replace(record, override=None, draining=record.draining or record.mode is Mode.FORCED_OPEN)
     expires = None if expires_in is None else now + expires_in
     return replace(

@@ -26,7 +26,7 @@ _OPTIONAL_SECONDS = ("slow_call_duration", "probe_timeout", "max_deferral_age")
 
 def suggestion(word: str, known: tuple[str, ...]) -> str:
     """``" (did you mean 'x'?)"``, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
 
 

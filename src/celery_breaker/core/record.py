@@ -78,6 +78,9 @@ class Record:
         return self.override.mode if self.override else Mode.AUTO
 
 
+_LAST_TIME = 1e12
+"""Seconds; some thirty thousand years, and false for what is no finite number."""
+
 _FIELDS = frozenset(field.name for field in dataclasses.fields(Record))
 _OVERRIDE_FIELDS = frozenset(field.name for field in dataclasses.fields(Override))
 
@@ -99,19 +102,32 @@ def decode(data: str | bytes, *, version: int) -> Record:
         >>> decode(encode(Record(name="smtp", generation=3)), version=7).generation
         3
     """
-    raw = json.loads(data)
-    if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
-        raise ValueError("not a breaker record")
     try:
+        raw = json.loads(data)
         fields = {key: value for key, value in raw.items() if key in _FIELDS}
         fields["state"] = State(fields.get("state", "closed"))
         if (override := fields.get("override")) is not None:
             known = {key: value for key, value in override.items() if key in _OVERRIDE_FIELDS}
             fields["override"] = Override(**{**known, "mode": Mode(known["mode"])})
         record = Record(**{**fields, "version": version})
-        numbers = (record.generation, record.since, record.until, record.trips, record.successes, record.ramp)
-        if not all(isinstance(number, (int, float)) for number in numbers):
-            raise ValueError("a number is missing")
-    except (TypeError, KeyError, AttributeError) as exc:
+    except (TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise ValueError(f"not a breaker record: {exc}") from None
+    if fault := _fault(record):
+        raise ValueError(f"not a breaker record: {fault}")
     return record
+
+
+def _fault(record: Record) -> str:
+    """The first field with a value that the rules could not work with; empty if there is none."""
+    override = record.override or Override(mode=Mode.AUTO, since=0.0)
+    counts = (record.generation, record.trips, record.successes)
+    times = [record.since, record.until, record.ramp, override.since]
+    times += [time for time in (record.last_fault, override.expires) if time is not None]
+    words = (record.name, record.reason, override.reason, override.by)
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return "a count is none"
+    if not all(type(time) in (int, float) and abs(time) < _LAST_TIME for time in times):
+        return "a time is none"
+    if not all(isinstance(word, str) for word in words) or not isinstance(record.draining, bool):
+        return "a word is none"
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -25,18 +26,19 @@ class Window:
     by_calls: bool = False
 
     @property
-    def width(self) -> float:
-        """Seconds, or calls, that share a bucket."""
-        return max(1.0, self.span // BUCKETS) if self.by_calls else self.span / BUCKETS
-
-    @property
     def buckets(self) -> int:
         """How many buckets, the current one included, make up the window."""
-        return max(1, round(self.span / self.width))
+        return min(BUCKETS, int(self.span)) if self.by_calls else BUCKETS
+
+    @property
+    def width(self) -> float:
+        """Seconds, or calls, that share a bucket."""
+        return self.span / self.buckets
 
     def bucket_at(self, now: float, calls: int) -> int:
         """The bucket of the present: by the clock, or by how many calls have been counted, the latest included."""
-        return int((max(calls - 1, 0) if self.by_calls else now) // self.width)
+        # Multiplied first: a quotient that is whole then comes out whole.
+        return math.floor((max(calls - 1, 0) if self.by_calls else now) * self.buckets / self.span)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

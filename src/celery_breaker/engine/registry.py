@@ -203,6 +203,7 @@ class Registry:
             if record.version == 0 and cell.record.version > 0 and not _plain(cell.record):
                 self._restore(cell)
             elif not cell.known or record != cell.record or cell.ticket.epoch != self.link.epoch:
+                _log_learned(cell.record, record)
                 self._apply(cell, record)
         for cell in cells:
             cell.known = True
@@ -484,6 +485,12 @@ def _log(change: Change) -> None:
     if change.overridden:
         who = f" by {change.by}" if change.by else ""
         logger.warning("breaker %r is now %s%s: %s", change.name, change.mode_after, who, change.reason, extra=extra)
+
+
+def _log_learned(before: Record, after: Record) -> None:
+    if before.generation != after.generation or before.mode is not after.mode:
+        mode = "" if after.override is None else f", {after.mode}"
+        logger.info("breaker %r is %s%s, says the store", after.name, after.state, mode)
 
 
 _registries: weakref.WeakSet[Registry] = weakref.WeakSet()

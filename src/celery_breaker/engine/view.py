@@ -44,7 +44,7 @@ class Cell:
         ticket: the ticket of the present generation.
         known: the record has been read from the store at least once.
         exact: outcomes must reach the reporter one by one and in order.
-        applied_at: process clock at which the record was last set.
+        applied_at: process clock at which the record was last set; before all time if it never was.
         used_at: process clock at which the reporter last saw an outcome.
         pinned: never dropped, however long it is idle.
     """
@@ -56,7 +56,7 @@ class Cell:
         self.policy = policy
         self.exact = policy.consecutive_failures is not None
         self.known = self.pinned = False
-        self.applied_at = self.used_at = at
+        self.applied_at, self.used_at = float("-inf"), at
         self.record = Record(name=name)
         self.ticket = Ticket(self, generation=0, epoch=0)
         self.passing = True

@@ -30,6 +30,12 @@ LEASE = "agent"
 _STEP = 0.5
 """Seconds between two steps while something is half-open or draining."""
 
+_NEWS = 0.05
+"""Seconds that an announcement is given to reach the workers, before a probe does."""
+
+_FIRST_PATIENCE = 1.0
+"""Seconds after which another probe follows the first; doubles from there."""
+
 _GRACE = 3.0
 """Seconds for which a closed breaker's empty parking queue is still watched: slow views may park a last task."""
 
@@ -51,10 +57,14 @@ class _Draining:
 
 @dataclass(slots=True)
 class _Probing:
-    """Which probe was released last: one per generation and success, again only if it got lost."""
+    """For which generation and success a probe was released last, and how long it is given before another follows.
+
+    One may come back unused: a worker that had not heard yet parked it again, or a live task had the permit first.
+    """
 
     key: tuple[int, int] = (-1, -1)
     at: float = 0.0
+    patience: float = 0.0
 
 
 @dataclass(slots=True)
@@ -144,7 +154,8 @@ class Agent:
                 registry.change(cell, lambda record, now: machine.expect_backlog(record))
             record = registry.change(cell, lambda record, now: machine.relax(record, now=now))
             if machine.due(record, registry.link.now()):
-                record = registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
+                registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
+                return _NEWS
             said = machine.admission(record, cell.policy, registry.link.now())
             if said is machine.Admission.ADMIT:
                 return self._drain(cell, record)
@@ -167,12 +178,15 @@ class Agent:
             return
         probing = self._memory.probing.setdefault(cell.name, _Probing())
         key, now = (record.generation, record.successes), self._registry.clock()
-        lost_after = cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
-        if probing.key == key and now - probing.at < lost_after:
+        if probing.key != key:
+            probing.key, probing.patience = key, _FIRST_PATIENCE
+        elif now - probing.at < probing.patience:
             return
+        else:
+            probing.patience = min(probing.patience * 2, cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT)
         if released := self._release(cell.name, cell.policy.half_open_calls, ahead=True):
             logger.debug("breaker %r: %d parked tasks released as probes", cell.name, released)
-            probing.key, probing.at = key, now
+            probing.at = now
 
     def _check_health(self, cell: Cell) -> None:
         """Run the user's check in a thread of its own; one that hangs past the probe's timeout is a failure."""

@@ -16,6 +16,7 @@ from celery_breaker.core.record import State
 from celery_breaker.engine import default
 from celery_breaker.engine.registry import Registry
 from celery_breaker.plugin import signals
+from celery_breaker.plugin.bus import Bus
 from celery_breaker.plugin.parking import Lot, PortableLot
 from celery_breaker.plugin.parking_redis import RedisLot, serves
 from celery_breaker.plugin.policies import Policies, collect
@@ -45,6 +46,7 @@ class AppBreakers:
         self._settings: Settings | None = None
         self._policies: Policies | None = None
         self._registry: Registry | None = None
+        self._bus: Bus | None = None
 
     @property
     def settings(self) -> Settings:
@@ -84,7 +86,16 @@ class AppBreakers:
                     tended=True,
                 )
                 self._registry.listeners.append(self._signal)
+                if settings.bus and self.derived.shared:
+                    self._bus = Bus(self.app, self._registry)
+                    self._registry.listeners.append(self._bus.announce)
             return self._registry
+
+    @property
+    def bus(self) -> Bus | None:
+        """The bus that the registry announces its changes on, unless there is nobody to tell."""
+        _ = self.registry
+        return self._bus
 
     def _policy_of(self, name: str) -> Policy:
         return self.policies.of(name)
@@ -103,7 +114,9 @@ class AppBreakers:
         with self._lock:
             if self._registry is not None:
                 self._registry.close()
-            self._settings = self._policies = self._registry = None
+            if self._bus is not None:
+                self._bus.stop()
+            self._settings = self._policies = self._registry = self._bus = None
 
 
 _apps: WeakKeyDictionary[Celery, AppBreakers] = WeakKeyDictionary()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import uuid
 from collections import deque
@@ -42,17 +43,27 @@ class Bus:
         self._announcer = Background(self._send, name="celery-breaker-announcer")
         self._listener = threading.Thread(target=self._listen, name="celery-breaker-bus", daemon=True)
         self._complained = False
+        self._pid = os.getpid()
 
-    def start(self) -> None:
-        """Announce and listen from now on; transports without fanout are left to polling."""
-        if "fanout" not in self._app.connection_for_write().transport.implements.exchange_type:
+    @property
+    def possible(self) -> bool:
+        """Whether this transport has a fanout; others are left to polling."""
+        return "fanout" in self._app.connection_for_write().transport.implements.exchange_type
+
+    def listen(self) -> None:
+        """Hear the others from now on."""
+        if self.possible:
+            self._listener.start()
+        else:
             logger.info("this transport has no fanout: transitions are seen at the next refresh")
-            return
-        self._registry.listeners.append(self.announce)
-        self._listener.start()
 
     def announce(self, change: Change) -> None:
         """Tell the others to look. Never waits."""
+        if not self.possible:
+            return
+        if self._pid != os.getpid():  # a pool process: the parent's connection and thread are not ours
+            self._pid, self._sending = os.getpid(), None
+            self._announcer = Background(self._send, name="celery-breaker-announcer")
         self._outbox.append({"name": change.name, "version": change.version})
         self._announcer.wake()
 

@@ -32,8 +32,8 @@ _PREFIX = "celery_breaker.parked."
 _LONGEST = 200
 """Bytes of a queue's name; AMQP allows 255."""
 
-_LOST_ON_THE_WAY = frozenset({"delivery_tag", "delivery_info", "body_encoding", "user_id", "expiration"})
-"""Properties that belong to one delivery, or that would let the broker drop a parked message."""
+_KEPT = ("correlation_id", "reply_to", "message_id", "timestamp", "type", "app_id")
+"""Properties that go along; the rest belongs to one delivery, or (expiration) would let the broker drop the task."""
 
 
 def parking_queue(name: str) -> str:
@@ -168,12 +168,11 @@ class PortableLot:
 
     def _publish(self, message: Message, queue: str, headers: Mapping[str, object]) -> None:
         channel = self._channel()
-        properties = {key: value for key, value in message.properties.items() if key not in _LOST_ON_THE_WAY}
-        priority = properties.pop("priority", None)
+        properties = {key: message.properties[key] for key in _KEPT if message.properties.get(key) is not None}
         kept = {key: value for key, value in headers.items() if key != "compression"}  # kombu has undone it
         prepared = channel.prepare_message(
             message.body,
-            priority or 0,
+            message.properties.get("priority") or 0,
             message.content_type,
             message.content_encoding,
             kept,

@@ -11,7 +11,6 @@ from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.plugin.agent import Agent
 from celery_breaker.plugin.app import AppBreakers
-from celery_breaker.plugin.bus import Bus
 from celery_breaker.plugin.deferral import Deferrer
 from celery_breaker.plugin.guard import Guard
 from celery_breaker.plugin.inside import wrap_run
@@ -41,7 +40,6 @@ class WorkerSide:
         self.loop = MainLoop()
         self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot())
         self.agent = Agent(breakers, parked=self._take_parked)
-        self._bus = Bus(breakers.app, self.registry)
         self._asked_to_tend = False
         self._stopping = False
         self._tending = Background(self._tend, name="celery-breaker-agent")
@@ -64,8 +62,8 @@ class WorkerSide:
         self.registry.refresh()
         self.registry.watchers.append(self._seen)
         self.registry.reporter.start()
-        if self.breakers.settings.bus and derived.shared:
-            self._bus.start()
+        if (bus := self.breakers.bus) is not None:
+            bus.listen()
         self._tending.start()
 
     def stop(self) -> None:
@@ -74,7 +72,6 @@ class WorkerSide:
         self._tending.stop()
         self.agent.close()
         self.deferrer.close()
-        self._bus.stop()
         self.breakers.forget()
 
     def connected(self, consumer: Any) -> None:

@@ -104,7 +104,7 @@ class RedisStore:
             self._tally,
             [self._key(name, "window")],
             [
-                *(window.width, window.buckets, int(window.by_calls), generation, worker),
+                *(window.span, window.buckets, int(window.by_calls), generation, worker),
                 *(delta.calls, delta.failures, delta.slow, delta.streak, int(delta.unbroken), ttl),
             ],
         )

@@ -1,7 +1,7 @@
 -- Adds a worker's delta to a breaker's window and returns the totals. KEYS: window.
--- ARGV: width, buckets, by_calls, generation, worker, calls, failures, slow, streak, unbroken, ttl.
+-- ARGV: span, buckets, by_calls, generation, worker, calls, failures, slow, streak, unbroken, ttl.
 -- Hash fields: g generation, n calls ever, k streak, c:B f:B s:B counts of bucket B, w:B:WORKER failures.
-local width, buckets, by_calls = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == "1"
+local span, buckets, by_calls = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == "1"
 local generation, worker = tonumber(ARGV[4]), ARGV[5]
 local calls, failures, slow = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 if redis.replicate_commands then redis.replicate_commands() end
@@ -18,7 +18,7 @@ end
 local function bucket_at(count)
   local place = now
   if by_calls then place = math.max(count - 1, 0) end
-  return math.floor(place / width)
+  return math.floor(place * buckets / span)
 end
 if calls > 0 and stored == generation then
   local count = redis.call("HINCRBY", key, "n", calls)

@@ -1,0 +1,60 @@
+"""The whole promise at once: a service goes down under a thousand tasks, and two workers ride it out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from pytest_celery import CeleryTestSetup
+
+from tests.integration import guarded
+from tests.support.breakers import breaker_in
+from tests.support.service import Call, Service
+from tests.support.waiting import eventually
+
+TASKS = 1000
+WORKERS, CONCURRENCY = 2, 2
+OUTAGE = 8.0
+
+POLICY = {"max_failures": 5, "failure_rate": 0, "recovery_timeout": 2.0, "max_recovery_timeout": 4.0, "ramp_start": 100}
+CONF = {
+    "imports": ["tests.integration.tasks", "tests.integration.guarded"],
+    "breakers": {"svc": POLICY},
+    "breaker_tend_interval": 1.0,
+}
+
+
+@pytest.mark.fleet(workers=WORKERS, concurrency=CONCURRENCY, backend="redis", conf=CONF)
+def test_a_thousand_tasks_ride_out_an_outage(celery_setup: CeleryTestSetup, service: Service) -> None:
+    seen = breaker_in(celery_setup.app, "svc")
+    before = [guarded.call.delay(service.folder, number) for number in range(50)]
+    assert [result.get(timeout=30) for result in before] == list(range(50))
+
+    service.go_down()
+    results = [guarded.call.delay(service.folder, number) for number in range(50, TASKS)]
+    eventually(lambda: seen.parked() > TASKS / 2, lambda: f"parked: {seen.parked()}", timeout=60)
+    down_at = service.refused()[0].at
+    eventually(lambda: service.refused()[-1].at - down_at > OUTAGE, "probes should go on", timeout=60)
+    service.come_back()
+
+    assert sorted(result.get(timeout=90) for result in results) == list(range(50, TASKS))
+    assert Counter(service.served()) == Counter(range(TASKS)), "each ran once, none was lost"
+    eventually(lambda: seen.parked() == 0, "the parking queue should be empty")
+    _check_what_reached_the_dead_service(service.refused())
+    spent = Counter(int(call.words[1]) for call in service.calls() if call.up)
+    met = Counter(int(call.words[0]) for call in service.refused())
+    assert all(int(call.words[1]) <= met[int(call.words[0])] for call in service.calls() if call.up), (
+        f"a task's retries are those of its own failed calls, never of a deferral: {spent}"
+    )
+
+
+def _check_what_reached_the_dead_service(refused: list[Call]) -> None:
+    """Until the trip: the failures that make it and the calls in flight. After: one in each open interval."""
+    start = refused[0].at
+    at_trip = [call for call in refused if call.at - start < POLICY["recovery_timeout"] * 0.8]
+    probes = [call for call in refused if call not in at_trip]
+    slack = 2 * WORKERS * CONCURRENCY  # in flight while the trip is on its way, twice for a call that takes no time
+    assert len(at_trip) <= POLICY["max_failures"] + slack, f"{len(at_trip)} calls before the gate was shut"
+    gaps = [later.at - earlier.at for earlier, later in zip(probes, probes[1:], strict=False)]
+    assert probes, "the service should have been probed"
+    assert all(gap > POLICY["recovery_timeout"] * 0.8 for gap in gaps), f"one call per open interval, got gaps {gaps}"
