@@ -1,0 +1,1 @@
+"""Orders: placed, then charged, then confirmed by mail."""
