@@ -58,7 +58,7 @@ class Settings:
         values = {name: conf.get(name, default) for name, default in DEFAULTS.items()}
         for name in _SECONDS:
             value = values[name]
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
                 raise ConfigurationError(f"{name}={value!r} must be a number of seconds above 0")
         breakers = values.pop("breakers") or {}
         if not isinstance(breakers, Mapping) or not all(isinstance(options, Mapping) for options in breakers.values()):

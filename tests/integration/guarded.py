@@ -83,7 +83,7 @@ def soft() -> None:
 class Unpicklable(Exception):
     def __init__(self, first: object, second: object) -> None:
         super().__init__(first)
-        self.handle = (lambda: second)  # keeps it from being pickled
+        self.handle = lambda: second  # keeps it from being pickled
 
 
 @shared_task(name="guarded.unpicklable", base=BreakerTask, breaker="svc")

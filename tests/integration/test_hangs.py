@@ -15,7 +15,9 @@ from tests.support.workers import WorkerFactory
 LONG = {**QUICK, "recovery_timeout": 60}
 
 
-@pytest.mark.parametrize("task", [guarded.hang, guarded.soft, guarded.die, guarded.unpicklable], ids=lambda task: task.name)
+@pytest.mark.parametrize(
+    "task", [guarded.hang, guarded.soft, guarded.die, guarded.unpicklable], ids=lambda task: task.name
+)
 def test_it_trips_the_breaker(worker_factory: WorkerFactory, redis_server: Any, task: Task[Any, Any]) -> None:
     worker = worker_factory(concurrency=3, conf=conf(redis_server, breakers={"svc": LONG}))
     seen = breaker_in(worker.app, "svc")
@@ -34,12 +36,16 @@ def test_an_unpicklable_exception_is_judged_by_its_class(worker_factory: WorkerF
     eventually(lambda: seen.state == "open", "it should count as what it was", timeout=20)
 
 
-def test_a_revoked_and_terminated_task_says_nothing_of_the_service(worker_factory: WorkerFactory, redis_server: Any) -> None:
+def test_a_revoked_and_terminated_task_says_nothing_of_the_service(
+    worker_factory: WorkerFactory, redis_server: Any
+) -> None:
     worker = worker_factory(concurrency=1, conf=conf(redis_server, breakers={"svc": {**LONG, "max_failures": 1}}))
     seen = breaker_in(worker.app, "svc")
     result = guarded.hang.apply_async(time_limit=100)
     worker.wait_for_log(r"guarded\.hang\[[^]]+\] received")
-    eventually(lambda: worker.app.control.inspect(timeout=0.5).active().get(worker.hostname), "it should run", timeout=20)
+    eventually(
+        lambda: worker.app.control.inspect(timeout=0.5).active().get(worker.hostname), "it should run", timeout=20
+    )
     result.revoke(terminate=True, signal="SIGKILL")
     eventually(lambda: result.state == "REVOKED", "it should have been revoked", timeout=20)
     assert seen.state == "closed"

@@ -17,7 +17,9 @@ from tests.support.workers import WorkerFactory
 LONG = {**QUICK, "recovery_timeout": 60, "max_recovery_timeout": 60}
 
 
-def test_fail_fails_at_once_with_breaker_open(worker_factory: WorkerFactory, service: Service, redis_server: Any) -> None:
+def test_fail_fails_at_once_with_breaker_open(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
     worker = worker_factory(conf=conf(redis_server, breakers={"svc": {**LONG, "on_open": "fail"}}))
     tripped(breaker_in(worker.app, "svc"), service)
     result = guarded.once.apply_async((service.folder, 1), link_error=guarded.on_error.s(service.folder))
@@ -46,7 +48,9 @@ def test_retry_comes_back_later_and_spends_no_retry(
     assert all(call.words[1] == "0" for call in service.calls() if call.up)
 
 
-def test_a_callable_gives_the_result_instead(worker_factory: WorkerFactory, service: Service, redis_server: Any) -> None:
+def test_a_callable_gives_the_result_instead(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
     policy = {**LONG, "on_open": "tests.integration.guarded.fall_back"}
     worker = worker_factory(conf=conf(redis_server, breakers={"fallback": policy}))
     seen = breaker_in(worker.app, "fallback")
@@ -83,7 +87,9 @@ def test_a_task_with_two_breakers_runs_only_if_both_admit(
     assert parked.get(timeout=20) == 1
 
 
-def test_each_argument_has_a_breaker_of_its_own(worker_factory: WorkerFactory, service: Service, redis_server: Any) -> None:
+def test_each_argument_has_a_breaker_of_its_own(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
     worker = worker_factory(conf=conf(redis_server))
     dead = breaker_in(worker.app, "host:b.example")
     assert guarded.per_host.delay("a.example", service.folder).get(timeout=20) == "a.example"

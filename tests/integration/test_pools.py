@@ -15,7 +15,9 @@ from tests.support.workers import WorkerFactory
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_an_outage_passes(worker_factory: WorkerFactory, service: Service, redis_server: Any, broker: str, pool: str) -> None:
+def test_an_outage_passes(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any, broker: str, pool: str
+) -> None:
     worker = worker_factory(broker=broker, pool=pool, concurrency=2, conf=conf(redis_server))
     breaker = breaker_in(worker.app, "svc")
     guarded.call.delay(service.folder, 0).get(timeout=20)

@@ -33,6 +33,16 @@ class Change:
     by: str = ""
 
     @property
+    def state_before(self) -> State:
+        """The state in force before: what an operator forces open is open."""
+        return State.OPEN if self.mode_before is Mode.FORCED_OPEN else self.before
+
+    @property
+    def state_after(self) -> State:
+        """The state in force now."""
+        return State.OPEN if self.mode_after is Mode.FORCED_OPEN else self.after
+
+    @property
     def moved(self) -> bool:
         """The state changed, or an open interval began anew."""
         return self.before is not self.after

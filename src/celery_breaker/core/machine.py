@@ -40,7 +40,7 @@ class Admission(enum.Enum):
 
     ADMIT = "admit"
     PERMIT = "permit"
-    """Half-open: only with a permit."""
+    """Half-open, or due to be: only with a permit."""
     REFUSE = "refuse"
 
 
@@ -53,13 +53,17 @@ def mode_at(record: Record, now: float) -> Mode:
 
 
 def admission(record: Record, policy: Policy, now: float) -> Admission:
-    """Whether a call may go ahead. A breaker with a health check spends no call on probing."""
+    """Whether a call may go ahead.
+
+    An open breaker whose interval has passed asks for a permit too: whoever comes first half-opens it. A breaker with
+    a health check spends no call on probing.
+    """
     mode = mode_at(record, now)
     if mode is Mode.FORCED_OPEN:
         return Admission.REFUSE
     if mode is not Mode.AUTO or record.state is State.CLOSED:
         return Admission.ADMIT
-    if record.state is State.HALF_OPEN and policy.health_check is None:
+    if policy.health_check is None and (record.state is State.HALF_OPEN or due(record, now)):
         return Admission.PERMIT
     return Admission.REFUSE
 
@@ -140,7 +144,7 @@ def _settled(record: Record, policy: Policy, now: float) -> bool:
 
 def due(record: Record, now: float) -> bool:
     """Whether an open breaker's interval has passed, so that it should be probed."""
-    return record.state is State.OPEN and now >= record.until and mode_at(record, now) is not Mode.FORCED_OPEN
+    return record.state is State.OPEN and now >= record.until and mode_at(record, now) in (Mode.AUTO, Mode.OBSERVING)
 
 
 def half_opened(record: Record, *, now: float) -> Record:
@@ -150,18 +154,27 @@ def half_opened(record: Record, *, now: float) -> Record:
     return replace(record, state=State.HALF_OPEN, generation=record.generation + 1, since=now, successes=0)
 
 
+def _probing(record: Record, generation: int, now: float) -> bool:
+    """Whether a result of this generation is a probe's; a disabled breaker never moves."""
+    return (
+        record.state is State.HALF_OPEN
+        and generation == record.generation
+        and mode_at(record, now) is not Mode.DISABLED
+    )
+
+
 def probe_failed(
     record: Record, policy: Policy, *, generation: int, now: float, u: float, reason: str, asked: float | None = None
 ) -> Record:
     """A failed probe of this generation opens the breaker again, for longer."""
-    if record.state is not State.HALF_OPEN or generation != record.generation:
+    if not _probing(record, generation, now):
         return record
     return _open(record, policy, now, u, trips=record.trips + 1, reason=reason, asked=asked)
 
 
 def probe_succeeded(record: Record, policy: Policy, *, generation: int, now: float, count: int = 1) -> Record:
     """Successful probes of this generation close the breaker once there are enough."""
-    if record.state is not State.HALF_OPEN or generation != record.generation:
+    if not _probing(record, generation, now):
         return record
     successes = record.successes + count
     if successes < policy.success_threshold:

@@ -19,7 +19,7 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.default import current_registry, registry_at
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
-from celery_breaker.errors import BreakerOpen, ConfigurationError
+from celery_breaker.errors import BreakerOpen, ConfigurationError, StoreError
 from celery_breaker.stores.base import Store
 
 __all__ = ["Breaker", "outcome_of"]
@@ -48,10 +48,17 @@ def outcome_of(
         verdict = Verdict.FAILURE
     if verdict is not Verdict.FAILURE:
         return Outcome(ticket, verdict, slow=slow)
-    reason = f"a call took {duration:.1f} s" if exception is None and slow else repr(exception)[:200]
+    reason = f"a call took {duration:.1f} s" if exception is None and slow else _shown(exception)
     if exception is None and not slow:
         reason = "a result was classified as a failure"
     return Outcome(ticket, verdict, slow=slow, reason=reason, asked=retry_after_of(exception))
+
+
+def _shown(exception: BaseException | None) -> str:
+    try:
+        return repr(exception)[:200]
+    except Exception:  # it is somebody else's code that runs here
+        return type(exception).__name__
 
 
 class Breaker:
@@ -215,6 +222,8 @@ class Breaker:
         registry, cell = self._own()
         registry.refresh([self.name])
         registry.change(cell, step)
+        if not registry.link.connected:
+            raise StoreError(f"breaker {self.name!r} was changed in this process alone: its store is out of reach")
 
     def _override(self, mode: Mode, reason: str, expires: float | None, by: str) -> None:
         if expires is not None and not expires > 0:
@@ -224,7 +233,11 @@ class Breaker:
         )
 
     def open(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
-        """Force open, for ``expires`` seconds or until lifted. Atomic across the fleet."""
+        """Force open, for ``expires`` seconds or until lifted. Atomic across the fleet.
+
+        Raises:
+            StoreError: from this and the following methods, when the fleet cannot be told.
+        """
         self._override(Mode.FORCED_OPEN, reason, expires, by)
 
     def disable(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
@@ -239,10 +252,10 @@ class Breaker:
         """Lift the override; the state decides again."""
         self._override(Mode.AUTO, "", None, "")
 
-    def close(self) -> None:
+    def close(self, *, reason: str = "closed by hand") -> None:
         """Close, lifting a forced opening; an early relapse still opens for longer than the first time."""
-        self._change(lambda record, now: machine.close(record, now=now))
+        self._change(lambda record, now: machine.close(record, now=now, reason=reason))
 
-    def reset(self) -> None:
+    def reset(self, *, reason: str = "reset by hand") -> None:
         """Back to a fresh, closed breaker: no override, no back-off, an empty window."""
-        self._change(lambda record, now: machine.reset(record, now=now))
+        self._change(lambda record, now: machine.reset(record, now=now, reason=reason))

@@ -67,7 +67,7 @@ class Registry:
         policy_of: the policy of a name that nobody declared; called once per name, may raise `ConfigurationError`.
         worker: who this process is, in totals and leases.
         refresh: seconds between reads of the followed records.
-        tended: an agent moves open breakers on; else a call that finds its breaker due does.
+        tended: an agent runs health checks; without one, calls probe whatever the policy says.
         clock, random: for tests.
 
     Attributes:
@@ -126,7 +126,7 @@ class Registry:
         """
         cell = self.cells.get(name)
         if cell is None:
-            policy = self._declared.get(check_name(name)) or self._policy_of(name)
+            policy = self._declared.get(check_name(name)) or self._usable(self._policy_of(name))
             with self._lock:
                 cell = self.cells.get(name)
                 if cell is None:
@@ -144,12 +144,18 @@ class Registry:
         Raises:
             ConfigurationError: somebody gave it another one.
         """
-        known = self._declared.setdefault(check_name(name), policy)
-        cell = self.cells.get(name)
-        if differences := policy.differences(known) or (cell and policy.differences(cell.policy)):
+        policy = self._usable(policy)
+        cell = self.cells.get(check_name(name))
+        known = cell.policy if cell is not None else self._declared.setdefault(name, policy)
+        if differences := policy.differences(known):
             raise ConfigurationError(
                 f"breaker {name!r} is given two policies that differ in {', '.join(differences)}; give it one"
             )
+        self._declared.setdefault(name, policy)
+
+    def _usable(self, policy: Policy) -> Policy:
+        """Without an agent nobody runs health checks, so calls must probe."""
+        return policy if self.tended or policy.health_check is None else replace(policy, health_check=None)
 
     def _cells(self) -> list[Cell]:
         with self._lock:
@@ -261,7 +267,8 @@ class Registry:
         """A ticket by whatever way the breaker allows now, winning a permit if that is what it takes."""
         if not cell.known:
             self.refresh([cell.name])
-        if not self.tended and machine.due(cell.record, self.link.now()):
+        if cell.policy.health_check is None and machine.due(cell.record, self.link.now()):
+            self.refresh([cell.name])
             self.change(cell, lambda record, now: machine.half_opened(record, now=now))
         said = self.admission(cell)
         if said is machine.Admission.ADMIT:
@@ -321,12 +328,19 @@ class Registry:
             self._refresh_at = self.clock() + self._refresh
         elif hints:
             self.refresh(hints)
+        self._half_open_observed()
         self._collect()
         self._flush()
         while self._asks:
             cell, answer, ttl = self._asks.popleft()
             _isolated(answer, self.enter(cell, ttl=ttl))
         return max(0.0, self._refresh_at - self.clock())
+
+    def _half_open_observed(self) -> None:
+        """Breakers that admit everything, and so are never entered, go on as if they did not."""
+        for cell in self._cells():
+            if cell.passing and machine.due(cell.record, self.link.now()):
+                self.change(cell, lambda record, now: machine.half_opened(record, now=now))
 
     def _collect(self) -> None:
         """Move what was handed over into pending deltas, and settle probes."""

@@ -106,8 +106,8 @@ class AppBreakers:
         return RedisLot(self.app) if serves(connection) else PortableLot(self.app)
 
     def _signal(self, change: Change) -> None:
-        if change.moved:
-            _SIGNALS[change.after].send(sender=self.app, name=change.name, change=change)
+        if change.state_before is not change.state_after:
+            _SIGNALS[change.state_after].send(sender=self.app, name=change.name, change=change)
 
     def forget(self) -> None:
         """Stop the registry and read the settings anew at the next use; for tests and reconfigured apps."""

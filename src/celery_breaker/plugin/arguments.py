@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 
-from celery_breaker.plugin.types import AnyTask
+from celery_breaker.plugin.aliases import AnyTask
 
 __all__ = ["Binder", "parameters_of"]
 

@@ -1,8 +1,329 @@
-"""``celery breaker``: see and steer breakers from the command line."""
+"""``celery breaker``: the commands, their options and their help. What they do is in `cli_run`.
+
+Every ``celery`` command imports this module, workers and beat among them. So it imports little, and it is what connects
+the signals by which settings alone attach breakers to tasks.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+from click_didyoumean import DYMGroup  # type: ignore[import-untyped]
+
+import celery_breaker.plugin.install  # noqa: F401  (connects worker_init and beat_init)
+from celery_breaker.core.names import check_name
+from celery_breaker.errors import ConfigurationError
+
+__all__ = ["breaker"]
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  done; for `status`: the breaker admits calls
+  1  error, such as a setting that cannot work
+  2  usage: an option or a name that cannot be
+  3  `status` only: the breaker is open, half-open or forced open
+  4  the store cannot be reached; for `release` and `purge`, the broker too
+  5  no such breaker"""
+
+_GROUP: type[click.Group] = DYMGroup
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-@click.group()
-def breaker() -> None:
-    """Circuit breakers."""
+class _BadName(click.ClickException):
+    exit_code = 2
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _named(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Refuse, in one line, what no breaker can be called."""
+    try:
+        for name in (value,) if isinstance(value, str) else value:
+            check_name(name)
+    except ConfigurationError as exc:
+        raise _BadName(str(exc)) from None
+    return value
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A time above 0: seconds, or a number with s, m, h or d."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smhd]?)", value.strip())
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < seconds < math.inf:
+        raise click.BadParameter(f"{value!r} is not a time above 0; write 90, 90s, 15m, 2h or 1d", ctx, param)
+    return seconds
+
+
+def _one(command: _Command) -> _Command:
+    return click.argument("name", callback=_named)(command)
+
+
+def _some(command: _Command) -> _Command:
+    return click.argument("names", metavar="NAME...", callback=_named, nargs=-1, required=True)(command)
+
+
+def _json(command: _Command) -> _Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(command)
+
+
+def _reason(command: _Command) -> _Command:
+    return click.option("--reason", default="", metavar="TEXT", help="Why; shown wherever the breaker is.")(command)
+
+
+def _override(command: _Command) -> _Command:
+    """The options of all that overrides the state."""
+    create = click.option(
+        "--create", is_flag=True, help="Also if no setting, task or record names it: only code that calls it does."
+    )
+    expires = click.option(
+        "--expires",
+        callback=_seconds,
+        metavar="SECONDS",
+        help="Lift it after this time: 90, 15m, 2h. Default: never.",
+    )
+    return _reason(expires(create(command)))
+
+
+@click.group(cls=_GROUP, epilog=_EXIT_CODES)
+def breaker(**_: Any) -> None:
+    """See and steer circuit breakers.
+
+    \b
+    Examples:
+      celery -A proj breaker list
+      celery -A proj breaker status smtp
+      celery -A proj breaker open smtp --reason "mail host moves" --expires 2h
+      celery -A proj breaker auto smtp
+      celery -A proj breaker watch
+    """
+
+
+@breaker.command("list")
+@_json
+@click.pass_context
+def list_(ctx: click.Context, as_json: bool) -> None:
+    """List all breakers, those that refuse calls first.
+
+    These are the ones that settings and tasks declare, and those of which the store has a record. With --json: an
+    array of objects, one per breaker.
+
+    \b
+    Examples:
+      celery -A proj breaker list
+      celery -A proj breaker list --json | jq -r '.[] | select(.state == "open") | .name'
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.show_all(ctx.obj, as_json=as_json)
+
+
+@breaker.command(epilog=_EXIT_CODES)
+@_one
+@_json
+@click.pass_context
+def status(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show one breaker; the exit code says whether it admits calls.
+
+    With --json: one object.
+
+    \b
+    Examples:
+      celery -A proj breaker status smtp
+      celery -A proj breaker status smtp >/dev/null || echo "no mail now"
+      celery -A proj breaker status smtp --json | jq .retry_after
+    """
+    from celery_breaker.plugin import cli_run
+
+    ctx.exit(cli_run.show_one(ctx.obj, name, as_json=as_json))
+
+
+@breaker.command("open")
+@_some
+@_override
+@_json
+@click.pass_context
+def open_(
+    ctx: click.Context, names: tuple[str, ...], reason: str, expires: float | None, create: bool, as_json: bool
+) -> None:
+    """Force breakers open: no call is made, no probe either.
+
+    Holds until `auto`, `close` or `reset`, or for as long as --expires says.
+
+    \b
+    Examples:
+      celery -A proj breaker open smtp --reason "mail host moves" --expires 2h
+      celery -A proj breaker open crm billing
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.override(ctx.obj, names, "forced_open", reason=reason, expires=expires, create=create, as_json=as_json)
+
+
+@breaker.command()
+@_some
+@_override
+@_json
+@click.pass_context
+def disable(
+    ctx: click.Context, names: tuple[str, ...], reason: str, expires: float | None, create: bool, as_json: bool
+) -> None:
+    """Admit every call, and hold the state still.
+
+    \b
+    Example:
+      celery -A proj breaker disable smtp --reason "false alarm" --expires 1h
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.override(ctx.obj, names, "disabled", reason=reason, expires=expires, create=create, as_json=as_json)
+
+
+@breaker.command()
+@_some
+@_override
+@_json
+@click.pass_context
+def observe(
+    ctx: click.Context, names: tuple[str, ...], reason: str, expires: float | None, create: bool, as_json: bool
+) -> None:
+    """Admit every call, and go on moving the state as if it counted.
+
+    Shows what a policy would do before it may do it.
+
+    \b
+    Example:
+      celery -A proj breaker observe smtp --expires 1d
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.override(ctx.obj, names, "observing", reason=reason, expires=expires, create=create, as_json=as_json)
+
+
+@breaker.command()
+@_some
+@_json
+@click.pass_context
+def auto(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Lift an override: the state decides again.
+
+    That is, undo `open`, `disable` or `observe`.
+
+    \b
+    Example:
+      celery -A proj breaker auto smtp
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.auto(ctx.obj, names, as_json=as_json)
+
+
+@breaker.command()
+@_some
+@_reason
+@_json
+@click.pass_context
+def close(ctx: click.Context, names: tuple[str, ...], reason: str, as_json: bool) -> None:
+    """Close breakers now; parked tasks start to go back.
+
+    Lifts a forced opening. An early relapse still opens for longer than the first time; `reset` forgets that too.
+
+    \b
+    Example:
+      celery -A proj breaker close smtp --reason "the provider says it is fixed"
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.close(ctx.obj, names, reason=reason, as_json=as_json)
+
+
+@breaker.command()
+@_some
+@_reason
+@_json
+@click.pass_context
+def reset(ctx: click.Context, names: tuple[str, ...], reason: str, as_json: bool) -> None:
+    """Make breakers as new.
+
+    Closed, no override, no back-off, an empty window. Parked tasks are kept, and start to go back.
+
+    \b
+    Example:
+      celery -A proj breaker reset smtp
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.reset(ctx.obj, names, reason=reason, as_json=as_json)
+
+
+@breaker.command()
+@_one
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="At most so many, oldest first. Default: all.")
+@_json
+@click.pass_context
+def release(ctx: click.Context, name: str, count: int | None, as_json: bool) -> None:
+    """Put parked tasks back into their queues now, all at once.
+
+    A closed breaker does so by itself, slowly at first; this is for when that is not wanted. While the breaker refuses
+    calls, the tasks are parked again when a worker takes them, and each time counts as a deferral.
+
+    \b
+    Examples:
+      celery -A proj breaker release smtp --count 10
+      celery -A proj breaker release smtp
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.release(ctx.obj, name, count=count, as_json=as_json)
+
+
+@breaker.command()
+@_one
+@click.option("-f", "--force", "-y", "--yes", "force", is_flag=True, help="Do not ask.")
+@_json
+@click.pass_context
+def purge(ctx: click.Context, name: str, force: bool, as_json: bool) -> None:
+    """Delete the parked tasks of a breaker. They never run.
+
+    Their results stay DEFERRED, and a chord that waits for one never ends. Asks first; no answer means no.
+
+    \b
+    Examples:
+      celery -A proj breaker purge smtp
+      celery -A proj breaker purge smtp --yes
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.purge(ctx.obj, name, force=force, as_json=as_json)
+
+
+@breaker.command()
+@click.option("--interval", callback=_seconds, default="1", metavar="SECONDS", help="Between two looks. Default: 1.")
+@click.option("--once", is_flag=True, help="Print one table and end.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each breaker, and for each change.")
+@click.pass_context
+def watch(ctx: click.Context, interval: float, once: bool, as_json: bool) -> None:
+    """Show all breakers, and keep the table up to date until Ctrl-C.
+
+    Where the output is no terminal: the table once, then a line for each change. Goes on while the store is away, and
+    says so.
+
+    \b
+    Examples:
+      celery -A proj breaker watch
+      celery -A proj breaker watch --interval 5s
+      celery -A proj breaker watch --json >> breakers.log
+    """
+    from celery_breaker.plugin import cli_run
+
+    if once:
+        cli_run.show_all(ctx.obj, as_json=as_json)
+    else:
+        cli_run.watch(ctx.obj, interval=interval, as_json=as_json)

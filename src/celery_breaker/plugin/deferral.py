@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kombu import Message
 
     from celery_breaker.engine.registry import Registry
-    from celery_breaker.plugin.types import AnyTask
+    from celery_breaker.plugin.aliases import AnyTask
 
 __all__ = ["DEFERRED", "Deferrer", "Refused", "context_of"]
 

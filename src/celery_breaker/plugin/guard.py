@@ -28,10 +28,10 @@ from celery_breaker.plugin.note import Note
 if TYPE_CHECKING:
     from kombu import Message
 
+    from celery_breaker.plugin.aliases import AnyTask
     from celery_breaker.plugin.deferral import Deferrer
     from celery_breaker.plugin.mainloop import MainLoop
     from celery_breaker.plugin.policies import Policies
-    from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["Gated", "Guard", "SetAside"]
 

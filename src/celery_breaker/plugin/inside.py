@@ -13,9 +13,9 @@ from celery_breaker.engine.breaker import outcome_of
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 from celery_breaker.errors import BreakerOpen
+from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.outcomes import cause_of, neutral
-from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["FALLBACK", "TICKETS", "wrap_run"]
 

@@ -51,6 +51,6 @@ def _on_beat_init(sender: Any = None, **_: Any) -> None:
     register(app)
     entry = {"task": TEND, "schedule": settings.tend_interval, "options": options}
     app.conf.beat_schedule.setdefault(TEND, entry)
-    scheduler = sender.get_scheduler()
+    scheduler = sender.scheduler
     if TEND not in scheduler.schedule:
         scheduler.update_from_dict({TEND: app.conf.beat_schedule[TEND]})

@@ -17,7 +17,7 @@ from celery_breaker.errors import ConfigurationError
 if TYPE_CHECKING:
     from celery import Celery
 
-    from celery_breaker.plugin.types import AnyTask
+    from celery_breaker.plugin.aliases import AnyTask
 
 __all__ = ["Policies", "collect", "names_on"]
 

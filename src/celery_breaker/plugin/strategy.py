@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from celery_breaker.plugin.aliases import AnyTask
     from celery_breaker.plugin.guard import Guard
-    from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["guarded_strategy"]
 

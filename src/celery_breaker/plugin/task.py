@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.install import install
-from celery_breaker.plugin.types import AnyTask
 
 if TYPE_CHECKING:
     from celery import Celery

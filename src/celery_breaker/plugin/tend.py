@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from celery_breaker.plugin.types import AnyTask
+    from celery_breaker.plugin.aliases import AnyTask
 
 __all__ = ["TEND", "register"]
 

@@ -10,6 +10,7 @@ from celery_breaker.engine.background import Background
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.plugin.agent import Agent
+from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.app import AppBreakers
 from celery_breaker.plugin.deferral import Deferrer
 from celery_breaker.plugin.guard import Guard
@@ -18,7 +19,6 @@ from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.policies import Policies
 from celery_breaker.plugin.request import guarded_request
 from celery_breaker.plugin.strategy import guarded_strategy
-from celery_breaker.plugin.types import AnyTask
 
 __all__ = ["WorkerSide"]
 

@@ -3,7 +3,8 @@
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call("TIME")
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-redis.call("ZREMRANGEBYSCORE", KEYS[1], "-inf", now)
+local removed = redis.pcall("ZREMRANGEBYSCORE", KEYS[1], "-inf", now)
+if type(removed) == "table" then redis.call("DEL", KEYS[1]) end -- an error: the key held something else
 if not redis.call("ZSCORE", KEYS[1], ARGV[1]) and redis.call("ZCARD", KEYS[1]) >= tonumber(ARGV[2]) then
   return 0
 end

@@ -125,19 +125,23 @@ def _add(counts: _Counts, delta: Delta, window: Window, now: float, worker: str)
     if delta.failures:
         seen = counts.workers.setdefault(current, {})
         seen[worker] = seen.get(worker, 0) + delta.failures
-    oldest = current - window.buckets
     for kept in (counts.buckets, counts.workers):
-        for expired in [index for index in kept if index <= oldest]:
+        for expired in [index for index in kept if not _live(index, current, window)]:
             del kept[expired]
 
 
+def _live(index: int, current: int, window: Window) -> bool:
+    """Whether a bucket is in the window; one of the future was numbered by a window of another span."""
+    return current - window.buckets < index <= current
+
+
 def _total(counts: _Counts, window: Window, now: float) -> Totals:
-    oldest = window.bucket_at(now, counts.calls) - window.buckets
-    live = [bucket for index, bucket in counts.buckets.items() if index > oldest]
+    current = window.bucket_at(now, counts.calls)
+    live = [bucket for index, bucket in counts.buckets.items() if _live(index, current, window)]
     calls, failures, slow = (sum(bucket[place] for bucket in live) for place in range(3))
     workers: dict[str, int] = {}
     for index, seen in counts.workers.items():
-        if index > oldest:
+        if _live(index, current, window):
             for worker, amount in seen.items():
                 workers[worker] = workers.get(worker, 0) + amount
     return Totals(now=now, calls=calls, failures=failures, slow=slow, streak=counts.streak, workers=workers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -59,6 +58,7 @@ class RedisStore:
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[redis.ConnectionError],
         )
+        self._unreadable: set[str] = set()
         self._read, self._tally, self._swap, self._lease = map(self._script, ("read", "tally", "swap", "lease"))
 
     def _script(self, name: str) -> Script:
@@ -90,12 +90,19 @@ class RedisStore:
     def _parse(self, name: str, value: bytes | None) -> Record:
         if value is None:
             return Record(name=name)
-        version, _, data = value.partition(b" ")
+        digits, space, data = value.partition(b" ")
+        version = int(digits) if space and digits.isdigit() and len(digits) <= 15 else 0  # as swap.lua has it
         try:
-            return decode(data, version=int(version))
+            record = decode(data, version=version)
         except ValueError:
+            record = None
+        if record is not None and record.name == name and version:
+            self._unreadable.discard(name)
+            return record
+        if name not in self._unreadable:
+            self._unreadable.add(name)
             logger.error("key %s is not a breaker's record; taken as closed", self._key(name, "record"))
-            return replace(Record(name=name), version=int(version) if version.isdigit() else 0)
+        return Record(name=name, version=version)
 
     def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
         """See `Store.tally`."""
@@ -110,7 +117,7 @@ class RedisStore:
         )
         workers: dict[str, int] = {}
         for who, amount in zip(seen[::2], seen[1::2], strict=True):
-            key = (who or b"").decode()
+            key = (who or b"").decode(errors="replace")
             workers[key] = workers.get(key, 0) + int(amount or 0)
         return Totals(
             now=_time(seconds, micros),
@@ -138,7 +145,7 @@ class RedisStore:
     def names(self) -> list[str]:
         """See `Store.names`."""
         members = cast("set[bytes]", self._command("SMEMBERS", f"{self._prefix}:names"))
-        return [member.decode() for member in members]
+        return [member.decode(errors="replace") for member in members]
 
     def forget(self, name: str) -> None:
         """See `Store.forget`."""

@@ -9,7 +9,12 @@ local time = redis.call("TIME")
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local key = KEYS[1]
 
-local stored = tonumber(redis.call("HGET", key, "g") or -1)
+local found = redis.pcall("HGET", key, "g")
+if type(found) == "table" then -- an error: the key holds something else
+  redis.call("DEL", key)
+  found = nil
+end
+local stored = tonumber(found or -1)
 if calls > 0 and stored < generation then
   redis.call("DEL", key)
   redis.call("HSET", key, "g", generation)
@@ -38,20 +43,21 @@ if calls > 0 and stored == generation then
 end
 
 local flat = redis.call("HGETALL", key)
-local oldest, streak = 0, 0
+local current, streak = 0, 0
 if stored ~= generation then
   return {time[1], time[2], 0, 0, 0, 0}
 end
 for i = 1, #flat, 2 do
-  if flat[i] == "n" then oldest = tonumber(flat[i + 1]) end
+  if flat[i] == "n" then current = tonumber(flat[i + 1]) end
   if flat[i] == "k" then streak = tonumber(flat[i + 1]) end
 end
-oldest = bucket_at(oldest) - buckets
+current = bucket_at(current)
 local totals, seen, expired = {c = 0, f = 0, s = 0}, {}, {}
 for i = 1, #flat, 2 do
   local kind, bucket, who = string.match(flat[i], "^(%l):(%d+):?(.*)$")
   if kind then
-    if tonumber(bucket) <= oldest then
+    bucket = tonumber(bucket)
+    if bucket <= current - buckets or bucket > current then -- of the future: numbered by a window of another span
       expired[#expired + 1] = flat[i]
     elseif kind == "w" then
       seen[#seen + 1] = who

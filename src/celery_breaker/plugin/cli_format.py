@@ -1,0 +1,197 @@
+"""How ``celery breaker`` shows things: pure functions from a status to text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import click
+
+from celery_breaker.core.record import Mode, State
+from celery_breaker.status import Status
+
+__all__ = ["admits", "as_json", "change_key", "detail", "human", "plain", "sentence", "table", "urgent_first"]
+
+_SIZES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_STATES = {State.CLOSED: "closed", State.OPEN: "open", State.HALF_OPEN: "half-open"}
+_NARROWEST = 20
+"""Characters that the last column keeps, however narrow the terminal."""
+
+
+def human(seconds: float) -> str:
+    """A duration in its two largest units.
+
+    Example:
+        >>> human(4.25), human(42.4), human(5400)
+        ('4.2 s', '42 s', '1 h 30 min')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    place = next(index for index, (size, _) in enumerate(_SIZES) if whole >= size)
+    size, unit = _SIZES[place]
+    text = f"{whole // size} {unit}"
+    if place + 1 < len(_SIZES):
+        smaller, name = _SIZES[place + 1]
+        if rest := whole % size // smaller:
+            text += f" {rest} {name}"
+    return text
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere without what a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def admits(status: Status) -> bool:
+    """Whether any call may be made now; half-open admits probes only."""
+    if status.mode == Mode.AUTO:
+        return status.state == State.CLOSED
+    return status.mode != Mode.FORCED_OPEN
+
+
+def urgent_first(statuses: Iterable[Status]) -> list[Status]:
+    """What refuses calls by itself, what is forced open, what else is overridden, what has parked tasks, the rest."""
+    return sorted(statuses, key=_urgency)
+
+
+def _urgency(status: Status) -> tuple[bool, bool, bool, str]:
+    refuses, overridden = not admits(status), status.mode != Mode.AUTO
+    return not refuses, overridden is refuses, not status.parked, status.name
+
+
+def change_key(status: Status) -> object:
+    """Differs when there is something new to say."""
+    override = (status.override_reason, status.override_by, status.override_expires_in is None)
+    return status.state, status.mode, status.generation, status.draining, override
+
+
+def as_json(value: object, *, line: bool = False) -> str:
+    """One JSON document; on one line if asked."""
+    return json.dumps(value, indent=None if line else 2)
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _state(status: Status) -> str:
+    state = _STATES[State(status.state)]
+    words = {Mode.AUTO: state, Mode.FORCED_OPEN: "forced open", Mode.DISABLED: "disabled"}
+    return words.get(Mode(status.mode), f"observing, {state}")
+
+
+def _colour(status: Status) -> str:
+    if not admits(status):
+        return "yellow" if status.mode == Mode.AUTO and status.state == State.HALF_OPEN else "red"
+    return "green" if status.mode == Mode.AUTO else "cyan"
+
+
+def _next_call(status: Status) -> str:
+    if admits(status):
+        return "now"
+    if status.retry_after is None:
+        return "when lifted"
+    if status.retry_after > 0:
+        return f"in {human(status.retry_after)}"
+    return "probing" if status.state == State.HALF_OPEN else "any moment"
+
+
+def _parked(status: Status) -> str:
+    return "?" if status.parked is None else f"{status.parked:,}"
+
+
+def _returning(status: Status) -> bool:
+    return bool(admits(status) and status.draining and status.parked)
+
+
+def _override(status: Status) -> str:
+    """Who, why and for how long, or nothing."""
+    if status.mode == Mode.AUTO:
+        return ""
+    by = f"by {status.override_by}" if status.override_by else ""
+    left = status.override_expires_in
+    parts = [by, "until lifted" if left is None else f"for another {human(left)}"]
+    said = ", ".join(part for part in parts if part)
+    return plain(f"{said}: {status.override_reason}" if status.override_reason else said)
+
+
+def _why(status: Status) -> str:
+    if status.mode != Mode.AUTO:
+        return _override(status)
+    if status.state != State.CLOSED:
+        return plain(status.reason)
+    return f"parked tasks go back, {status.release_rate:g}/s" if _returning(status) else ""
+
+
+# --- wholes -----------------------------------------------------------------------------------------------------------
+
+
+def sentence(status: Status) -> str:
+    """One breaker in one line."""
+    observing = status.mode == Mode.OBSERVING
+    parts = [f"{'observing' if observing else _state(status)} {_override(status)}".rstrip()]
+    if observing:
+        parts.append(f"state {_STATES[State(status.state)]}")
+    if status.mode == Mode.AUTO and status.state != State.CLOSED:
+        parts.append(f"next call {_next_call(status)}" if status.state == State.OPEN else "probing")
+        parts += [plain(status.reason)] if status.reason else []
+    if status.parked:
+        parts.append(f"{_parked(status)} parked" + (", going back" if _returning(status) else ""))
+    return f"{plain(status.name)}: {'; '.join(parts)}"
+
+
+_HEADINGS = ("BREAKER", "STATE", "FOR", "NEXT CALL", "FAILED", "PARKED", "WHY")
+_RIGHT = ("FAILED", "PARKED")
+
+
+def _row(status: Status) -> tuple[str, ...]:
+    hidden = status.mode in (Mode.FORCED_OPEN, Mode.DISABLED)
+    lasted = "" if status.since is None or hidden else human(status.since)
+    failed = f"{status.failures} of {status.calls}" if status.calls else "0"
+    return plain(status.name), _state(status), lasted, _next_call(status), failed, _parked(status), _why(status)
+
+
+def table(statuses: Sequence[Status], *, colour: bool = False, width: int | None = None) -> list[str]:
+    """Lines of a table. ``width`` cuts the last column to the terminal's."""
+    rows = [_HEADINGS, *(_row(status) for status in statuses)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(_HEADINGS))]
+    if width is not None:
+        widths[-1] = min(widths[-1], max(_NARROWEST, width - sum(widths[:-1]) - 2 * (len(widths) - 1)))
+    lines = []
+    for index, row in enumerate(rows):
+        cells = [_cell(text, place, widths[place]) for place, text in enumerate(row)]
+        if colour:
+            cells = _coloured(cells, statuses[index - 1] if index else None)
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _cell(text: str, place: int, width: int) -> str:
+    if len(text) > width:
+        text = text[: width - 1] + "…"
+    return text.rjust(width) if _HEADINGS[place] in _RIGHT else text.ljust(width)
+
+
+def _coloured(cells: list[str], status: Status | None) -> list[str]:
+    if status is None:
+        return [click.style(cell, bold=True) for cell in cells]
+    return [cells[0], click.style(cells[1], fg=_colour(status)), *cells[2:]]
+
+
+def detail(status: Status, *, colour: bool = False) -> list[str]:
+    """Lines with all that is known of one breaker."""
+    state = _state(status)
+    known = {
+        "why": plain(status.reason),
+        "override": _override(status),
+        "state": _STATES[State(status.state)] if status.mode != Mode.AUTO else "",
+        "for": human(status.since) if status.since is not None else "",
+        "next call": _next_call(status),
+        "last fault": f"{human(status.time_since_fault)} ago" if status.time_since_fault is not None else "",
+        "trips": f"{status.trips} without recovery" if status.trips and status.state != State.CLOSED else "",
+        "window": f"{status.calls} calls, {status.failures} failed, {status.slow} slow",
+        "failed on": plain(", ".join(f"{worker}: {count}" for worker, count in sorted(status.workers.items()))),
+        "parked": _parked(status) + (f", going back at {status.release_rate:g}/s" if _returning(status) else ""),
+    }
+    heading = f"{plain(status.name)}: {click.style(state, fg=_colour(status)) if colour else state}"
+    return [heading, *(f"  {label:<11} {text}" for label, text in known.items() if text)]

@@ -1,0 +1,46 @@
+"""Brokers without a server: the file system, and the memory of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+
+from tests.integration import guarded
+from tests.support.breakers import QUICK, breaker_in, conf, tripped
+from tests.support.service import Service
+from tests.support.waiting import eventually
+from tests.support.workers import WorkerFactory
+
+
+def test_the_filesystem(worker_factory: WorkerFactory, service: Service, redis_server: Any) -> None:
+    worker = worker_factory(broker="filesystem", pool="solo", conf=conf(redis_server))
+    seen = breaker_in(worker.app, "svc")
+    tripped(seen, service)
+    result = guarded.once.delay(service.folder, 1)
+    eventually(lambda: result.state == "DEFERRED", "it should be parked", timeout=30)
+    service.come_back()
+    assert result.get(timeout=30) == 1
+
+
+def test_memory_within_one_process(make_app: Callable[[Mapping[str, Any]], Celery], service: Service) -> None:
+    app = make_app(
+        {
+            "broker_url": "memory://",
+            "result_backend": "cache+memory://",
+            "imports": ["tests.integration.guarded"],
+            "breakers": {"svc": QUICK},
+            "breaker_store": "memory://",
+            "breaker_tend_interval": 0.5,
+        }
+    )
+    with start_worker(app, pool="solo", perform_ping_check=False):
+        seen = breaker_in(app, "svc")
+        tripped(seen, service)
+        result = guarded.once.delay(service.folder, 1)
+        eventually(lambda: seen.parked() == 1, "it should be parked", timeout=30)
+        service.come_back()
+        eventually(lambda: service.served() == [1], "it should have run once", timeout=30)
+        assert result.get(timeout=10) == 1
