@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -55,6 +56,6 @@ def _check_what_reached_the_dead_service(refused: list[Call]) -> None:
     probes = [call for call in refused if call not in at_trip]
     slack = 2 * WORKERS * CONCURRENCY  # in flight while the trip is on its way, twice for a call that takes no time
     assert len(at_trip) <= POLICY["max_failures"] + slack, f"{len(at_trip)} calls before the gate was shut"
-    gaps = [later.at - earlier.at for earlier, later in zip(probes, probes[1:], strict=False)]
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(probes)]
     assert probes, "the service should have been probed"
     assert all(gap > POLICY["recovery_timeout"] * 0.8 for gap in gaps), f"one call per open interval, got gaps {gaps}"

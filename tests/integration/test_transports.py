@@ -31,7 +31,7 @@ def test_memory_within_one_process(make_app: Callable[[Mapping[str, Any]], Celer
             "broker_url": "memory://",
             "result_backend": "cache+memory://",
             "imports": ["tests.integration.guarded"],
-            "breakers": {"svc": QUICK},
+            "breakers": {"svc": {**QUICK, "recovery_timeout": 60}},
             "breaker_store": "memory://",
             "breaker_tend_interval": 0.5,
         }
@@ -42,5 +42,6 @@ def test_memory_within_one_process(make_app: Callable[[Mapping[str, Any]], Celer
         result = guarded.once.delay(service.folder, 1)
         eventually(lambda: seen.parked() == 1, "it should be parked", timeout=30)
         service.come_back()
+        seen.breaker.close()
         eventually(lambda: service.served() == [1], "it should have run once", timeout=30)
         assert result.get(timeout=10) == 1

@@ -131,6 +131,7 @@ class Registry:
                 cell = self.cells.get(name)
                 if cell is None:
                     cell = Cell(name, policy, at=self.clock())
+                    cell.ticket = Ticket(cell, generation=0, epoch=self._epoch_of(cell))
                     self.cells[name] = cell
                     self._hints.add(name)
             if self.reporter.running:
@@ -208,7 +209,7 @@ class Registry:
                 continue
             if record.version == 0 and cell.record.version > 0 and not _plain(cell.record):
                 self._restore(cell)
-            elif not cell.known or record != cell.record or cell.ticket.epoch != self.link.epoch:
+            elif not cell.known or record != cell.record or cell.ticket.epoch != self._epoch_of(cell):
                 _log_learned(cell.record, record)
                 self._apply(cell, record)
         for cell in cells:
@@ -238,6 +239,8 @@ class Registry:
         Losing reads again and tries anew, so ``step`` may run several times. The winner announces the change.
         """
         for _ in range(_SWAP_TRIES):
+            if cell.ticket.epoch != self._epoch_of(cell):
+                self.refresh([cell.name])  # the versions of two stores do not compare
             before, now = cell.record, self.link.now()
             after = step(before, now)
             if after is before:
@@ -255,7 +258,7 @@ class Registry:
 
     def win_permit(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
         """Lease one of the permits of this half-open generation; a ticket that carries it, or ``None``."""
-        generation, epoch = cell.record.generation, self.link.epoch
+        generation, epoch = cell.record.generation, self._epoch_of(cell)
         holder = f"{self.worker}:{os.urandom(8).hex()}"
         key = permit_key(cell.name, generation)
         limit, seconds = cell.policy.half_open_calls, ttl or cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
@@ -302,9 +305,13 @@ class Registry:
             return operation(self._private)
         return self.link.run(operation)
 
+    def _epoch_of(self, cell: Cell) -> int:
+        """The epoch of the store that keeps this breaker; a breaker of scope "worker" never leaves its own."""
+        return self.link.epoch if cell.policy.scope == "fleet" else 0
+
     def _apply(self, cell: Cell, record: Record) -> None:
         before = cell.record
-        cell.apply(record, epoch=self.link.epoch, at=self.clock())
+        cell.apply(record, epoch=self._epoch_of(cell), at=self.clock())
         if before != record:
             for watcher in self.watchers:
                 _isolated(watcher, cell, before)
@@ -373,7 +380,7 @@ class Registry:
                 self._tickets.discard(ticket)
 
     def _add(self, ticket: Ticket, more: Delta) -> None:
-        if ticket.epoch != self.link.epoch or ticket.generation < ticket.cell.record.generation:
+        if ticket.epoch != self._epoch_of(ticket.cell) or ticket.generation < ticket.cell.record.generation:
             return  # of another store's generations, or too late to count in this one's window
         key = (ticket.cell, ticket.generation)
         known = self._pending.get(key, Delta())
@@ -465,7 +472,7 @@ class Registry:
             self._private.after_fork()
         self.reporter = Background(self.work, name="celery-breaker-reporter")
         for cell in self.cells.values():
-            cell.ticket = Ticket(cell, generation=cell.record.generation, epoch=self.link.epoch)
+            cell.ticket = Ticket(cell, generation=cell.record.generation, epoch=self._epoch_of(cell))
             self._hints.add(cell.name)
 
 

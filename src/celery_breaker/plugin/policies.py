@@ -83,11 +83,13 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Polici
     """
     policies = Policies()
     options: dict[str, tuple[str, Mapping[str, object]]] = {}
-    for task in app.tasks.values():
+    named: list[str] = []
+    for _, task in sorted(app.tasks.items()):
         names = names_on(task)
         own = getattr(task, "breaker_options", None) or {}
         if own and not names:
             raise ConfigurationError(f"task {task.name} has breaker_options but names no breaker; set breaker=")
+        named += names
         for name in names:
             _check_template(task, name)
             if own:
@@ -97,13 +99,12 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Polici
                         f"tasks {where} and {task.name} give breaker {name!r} different options "
                         f"({_differing(other, own)}); give them in one place, best in the breakers setting"
                     )
-            options.setdefault(name, (task.name, {}))
         attached = tuple(name for name, conf in breakers.items() if _matches(task.name, conf, name))
         for name in attached:
             _check_template(task, name)
         if guarded := tuple(dict.fromkeys(names + attached)):
             policies.guarded[task.name] = guarded
-    for name in dict.fromkeys([*breakers, *options]):
+    for name in dict.fromkeys([*breakers, *named]):
         merged = {**options.get(name, ("", {}))[1], **breakers.get(name, {})}
         merged.pop("tasks", None)
         policies.add(name, _policy(name, merged))
