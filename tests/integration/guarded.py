@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from celery_breaker import BreakerTask
+from celery_breaker import Breaker, BreakerOpen, BreakerTask
 from tests.integration.tasks import audit_line
 
 
@@ -121,3 +121,15 @@ def check_health() -> bool:
     folder = os.environ["GUARDED_SERVICE"]
     audit_line(str(Path(folder, "checks")), f"{time.time():.6f}")
     return not Path(folder, "down").exists()
+
+
+@shared_task(name="guarded.inner")
+def inner(folder: str, number: int) -> str:
+    """Guards a call itself, inside the pool process."""
+    try:
+        Breaker("inner").call(call_service, folder, number)
+    except ServiceDown:
+        return "down"
+    except BreakerOpen:
+        return "open"
+    return "up"

@@ -102,6 +102,7 @@ class Registry:
         if isinstance(store, MemoryStore):
             self.link.heard(store.now())
         self.reporter = Background(self.work, name="celery-breaker-reporter")
+        self._closing = False
         self._reset_queues()
         _registries.add(self)
 
@@ -434,7 +435,8 @@ class Registry:
             cell, generation = key
             window = cell.policy.window
             pause = self._refresh if window.by_calls else min(max(window.width, self._refresh), 5.0)
-            if not delta.failures and not delta.slow and now - self._flushed_at.get(cell.name, 0.0) < pause:
+            waits = not (delta.failures or delta.slow or self._closing)
+            if waits and now - self._flushed_at.get(cell.name, 0.0) < pause:
                 continue
             del self._pending[key]
             self._flushed_at[cell.name] = now
@@ -456,6 +458,7 @@ class Registry:
 
     def close(self) -> None:
         """Report what is left, stop the thread, and drop the views, so that no `Breaker` goes on using them."""
+        self._closing = True
         self.reporter.stop()
         with self._lock:
             for cell in self.cells.values():

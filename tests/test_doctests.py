@@ -1,0 +1,32 @@
+"""The examples in docstrings are true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+
+import celery_breaker.core
+import celery_breaker.engine
+import celery_breaker.stores
+
+
+def modules() -> Iterator[str]:
+    yield from (f"celery_breaker.{leaf}" for leaf in ("clock", "errors", "settings"))
+    for room in (celery_breaker.core, celery_breaker.stores, celery_breaker.engine):
+        yield from (f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__))
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_examples_are_true(name: str) -> None:
+    failed, _ = doctest.testmod(importlib.import_module(name), raise_on_error=False)
+    assert failed == 0, "see the captured output"
+
+
+def test_examples_are_found() -> None:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    tried = sum(len(example.examples) for name in modules() for example in finder.find(importlib.import_module(name)))
+    assert tried > 20
