@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,9 @@ DEFAULTS: Mapping[str, object] = {
     "breaker_bus": True,
 }
 """Every setting with its default. With Django each is written ``CELERY_…`` in capitals."""
+
+_CERT_REQS = re.compile(r"(ssl_cert_reqs=)CERT_(\w+)")
+"""Celery writes ``CERT_REQUIRED`` where redis-py wants ``required``."""
 
 _SECONDS = ("breaker_store_timeout", "breaker_refresh_interval", "breaker_tend_interval")
 
@@ -91,7 +95,7 @@ def derive_store(explicit: str | None, *, result_backend: str | None, broker_url
     for url, why in ((result_backend, "the results backend is Redis"), (broker_url, "the broker is Redis")):
         first = (url or "").split(";")[0]
         if first.startswith(("redis://", "rediss://")):
-            return Derived(first, why)
+            return Derived(_CERT_REQS.sub(lambda match: match[1] + match[2].lower(), first), why)
         if first.startswith(("redis+socket://", "socket://")):
             return Derived("unix://" + first.partition("://")[2].replace("virtual_host=", "db="), why)
     return Derived(

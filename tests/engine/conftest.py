@@ -1,5 +1,21 @@
 from __future__ import annotations
 
+import pytest
+
+from celery_breaker.engine.registry import Registry
+from tests.engine.world import World
+from tests.support import properties
 from tests.support.guards import no_sleep
 
-__all__ = ["no_sleep"]
+__all__ = ["no_sleep", "properties"]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def registry(world: World) -> Registry:
+    """One process of the world, `worker` "w1"."""
+    return world.process()

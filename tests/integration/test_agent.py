@@ -94,3 +94,17 @@ def test_a_store_that_is_down_at_start_does_not_stop_a_worker(
     assert result.get(timeout=20) == 9
     store.start()
     worker.wait_for_log(r"store is back")
+
+
+def test_an_operators_word_can_be_a_scheduled_task(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
+    worker = worker_factory(conf=conf(redis_server))
+    seen = breaker_in(worker.app, "svc")
+    worker.app.send_task("celery_breaker.open", ("svc",), {"reason": "maintenance", "expires": 600})
+    eventually(lambda: seen.breaker.mode == "forced_open", "it should be forced open", timeout=20)
+    worker.wait_for_log(r"breaker 'svc' is closed, forced_open")
+    result = guarded.once.delay(service.folder, 1)
+    eventually(lambda: seen.parked() == 1, "it should be parked", timeout=20)
+    worker.app.send_task("celery_breaker.auto", ("svc",))
+    assert result.get(timeout=20) == 1

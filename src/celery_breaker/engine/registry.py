@@ -97,6 +97,7 @@ class Registry:
         self.clock = clock
         self.random = random
         self._lock = threading.Lock()
+        self._applying = threading.Lock()
         self._private: MemoryStore | None = None
         self.link = Link(store, clock=clock, views=lambda: [cell.record for cell in self._cells()])
         if isinstance(store, MemoryStore):
@@ -223,6 +224,8 @@ class Registry:
                 if now - cell.used_at > _IDLE and _plain(cell.record) and not cell.pinned:
                     cell.passing = False
                     del self.cells[cell.name]
+                    self._flushed_at.pop(cell.name, None)
+                    self._asked.pop(cell.name, None)
             return list(self.cells.values())
 
     def _restore(self, cell: Cell) -> None:
@@ -269,6 +272,7 @@ class Registry:
 
     def enter(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
         """A ticket by whatever way the breaker allows now, winning a permit if that is what it takes."""
+        self.reporter.start()
         if not cell.known:
             self.refresh([cell.name])
         if cell.policy.health_check is None and machine.due(cell.record, self.link.now()):
@@ -311,8 +315,11 @@ class Registry:
         return self.link.epoch if cell.policy.scope == "fleet" else 0
 
     def _apply(self, cell: Cell, record: Record) -> None:
-        before = cell.record
-        cell.apply(record, epoch=self._epoch_of(cell), at=self.clock())
+        with self._applying:
+            before, epoch = cell.record, self._epoch_of(cell)
+            if 0 < record.version < before.version and cell.ticket.epoch == epoch:
+                return  # read before a write that this process knows of
+            cell.apply(record, epoch=epoch, at=self.clock())
         if before != record:
             for watcher in self.watchers:
                 _isolated(watcher, cell, before)
@@ -341,8 +348,15 @@ class Registry:
         self._flush()
         while self._asks:
             cell, answer, ttl = self._asks.popleft()
-            _isolated(answer, self.enter(cell, ttl=ttl))
+            _isolated(answer, self._entered(cell, ttl))
         return max(0.0, self._refresh_at - self.clock())
+
+    def _entered(self, cell: Cell, ttl: float | None) -> Ticket | None:
+        try:
+            return self.enter(cell, ttl=ttl)
+        except Exception:
+            logger.exception("breaker %r: asking for a permit failed", cell.name)
+            return None
 
     def _half_open_observed(self) -> None:
         """Breakers that admit everything, and so are never entered, go on as if they did not."""
@@ -377,11 +391,11 @@ class Registry:
                     self._probe_succeeded(ticket, successes)
                 else:
                     self._add(ticket, Delta(calls=successes, unbroken=False))
-            if ticket is not ticket.cell.ticket and ticket.generation < ticket.cell.record.generation:
+            if ticket is not ticket.cell.ticket or self.cells.get(ticket.cell.name) is not ticket.cell:
                 self._tickets.discard(ticket)
 
     def _add(self, ticket: Ticket, more: Delta) -> None:
-        if ticket.epoch != self._epoch_of(ticket.cell) or ticket.generation < ticket.cell.record.generation:
+        if ticket.epoch != self._epoch_of(ticket.cell) or ticket.generation != ticket.cell.record.generation:
             return  # of another store's generations, or too late to count in this one's window
         key = (ticket.cell, ticket.generation)
         known = self._pending.get(key, Delta())
@@ -467,8 +481,8 @@ class Registry:
 
     def after_fork(self) -> None:
         """Start anew in a forked child: same views, empty queues, no thread until it is needed."""
-        self.worker = f"{self.worker}:{os.getpid()}"
         self._lock = threading.Lock()
+        self._applying = threading.Lock()
         self._reset_queues()
         self.link.after_fork()
         if self._private is not None:
@@ -476,7 +490,7 @@ class Registry:
         self.reporter = Background(self.work, name="celery-breaker-reporter")
         for cell in self.cells.values():
             cell.ticket = Ticket(cell, generation=cell.record.generation, epoch=self._epoch_of(cell))
-            self._hints.add(cell.name)
+            cell.passing = cell.known = False  # the first use reads the store, and starts the thread
 
 
 def permit_key(name: str, generation: int) -> str:

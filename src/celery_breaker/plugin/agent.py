@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celery_breaker.core import machine, ramp
+from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import Record, State
+from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.engine.registry import DEFAULT_PROBE_TIMEOUT, Registry
 from celery_breaker.engine.view import Cell
+from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.parking import Lot
 
@@ -48,11 +50,18 @@ _FORGET_AFTER = 86_400.0
 
 @dataclass(slots=True)
 class _Draining:
-    """What the agent remembers of a backlog from step to step: the target queue's depth without it."""
+    """What the agent remembers of a backlog from step to step: the least depth of the target queue since it began."""
 
     generation: int
-    depth: int
+    depth: int | None
     at: float
+
+    def seen(self, depth: int | None) -> int:
+        """By how much the queue is deeper now than it was; 0 while nobody knows which queue it is."""
+        if depth is None:
+            return 0
+        self.depth = depth if self.depth is None else min(self.depth, depth)
+        return depth - self.depth
 
 
 @dataclass(slots=True)
@@ -94,6 +103,7 @@ class Agent:
         self._memory = _Memory()
         self._full_at = 0.0
         self._late: set[str] = set()
+        self._complaint = ""
 
     def tend(self, *, full: bool = False) -> float:
         """One round, if the lease can be had. Returns the seconds until another may be worth while.
@@ -131,7 +141,7 @@ class Agent:
 
     def _look_at_all(self) -> None:
         registry = self._registry
-        names = set(registry.link.run(lambda store: store.names()))
+        names = {name for name in registry.link.run(lambda store: store.names()) if _is_name(name)}
         registry.refresh(names | set(registry.cells))
         declared = self._breakers.policies.names()
         for name in names.difference(declared):
@@ -159,14 +169,16 @@ class Agent:
             said = machine.admission(record, cell.policy, registry.link.now())
             if said is machine.Admission.ADMIT:
                 return self._drain(cell, record)
-            if record.state is State.HALF_OPEN:
+            if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
                 self._probe(cell, record)
                 return _STEP
             return self._until_due(cell, record)
-        except Exception:
-            logger.warning("tending breaker %r failed, next try in %.1f s", name, _STEP, exc_info=True)
+        except Exception as exc:
+            if (complaint := repr(exc)) != self._complaint:
+                logger.warning("tending breaker %r failed, tried again each second: %s", name, complaint)
+            self._complaint = complaint
             self._drop_lot()
-            return _STEP
+            return 1.0
 
     def _until_due(self, cell: Cell, record: Record) -> float:
         left = machine.retry_after(record, self._registry.link.now())
@@ -230,11 +242,9 @@ class Agent:
         depth = self._open_lot().target_depth(name)
         if draining is None or draining.generation != record.generation:
             draining = self._memory.draining[name] = _Draining(record.generation, depth, now - _STEP)
-        draining.depth = min(draining.depth, depth)
+        excess = draining.seen(depth)
         elapsed = min(now - draining.at, 1.0)
-        step = ramp.step(
-            record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=depth - draining.depth
-        )
+        step = ramp.step(record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=excess)
         registry.change(cell, lambda record, now: machine.ramped(record, step.rate))
         if cell.record.generation == record.generation:
             self._release(name, step.count)
@@ -259,6 +269,13 @@ class Agent:
         lot, self._lot = self._lot, None
         if lot is not None:
             lot.close()
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return bool(check_name(name))
+    except ConfigurationError:
+        return False
 
 
 def _idle(record: Record) -> bool:

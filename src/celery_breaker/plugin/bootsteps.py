@@ -12,7 +12,7 @@ from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.worker import WorkerSide
 
-__all__ = ["ConsumerStep", "WorkerStep"]
+__all__ = ["ConsumerStep", "WorkerStep", "on_worker_shutdown"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,7 @@ class WorkerStep(bootsteps.StartStopStep):
     def stop(self, worker: Any) -> None:
         """The worker stops, warm or cold."""
         if worker.breakers is not None:
-            side, worker.breakers = worker.breakers, None
-            side.stop()
+            worker.breakers.stop()
 
     def terminate(self, worker: Any) -> None:
         """The worker stops at once."""
@@ -63,6 +62,14 @@ class ConsumerStep(bootsteps.StartStopStep):
         """The connection is gone, or the worker stops consuming."""
         if (side := _side_of(consumer)) is not None:
             side.disconnected()
+
+
+def on_worker_shutdown(sender: Any = None, **_: Any) -> None:
+    """The pool has been joined, so the last outcome has been heard."""
+    side = getattr(sender, "breakers", None)
+    if side is not None:
+        sender.breakers = None
+        side.close()
 
 
 def _side_of(consumer: Any) -> WorkerSide | None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
+import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from billiard.einfo import ExceptionInfo
 from celery import signals as celery_signals
 from celery.app.task import Context
+from kombu.utils.encoding import safe_repr, safe_str
 
 from celery_breaker.core import deferrals
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.view import Cell
 from celery_breaker.errors import BreakerOpen
 from celery_breaker.plugin import signals
+from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import Lot, Move, parking_queue
 
@@ -40,6 +45,12 @@ DEFERRED = "DEFERRED"
 _AT_ONCE = 200
 """Messages set aside in one go."""
 
+_LONGEST_DELAY = 900.0
+"""Seconds: half of what RabbitMQ waits for an acknowledgement before it closes the channel."""
+
+_TRIES = 5
+"""Attempts to record a failure, a second apart, before the task is let go without."""
+
 _FALLBACK_VISIBILITY = 3600.0
 """Seconds: what kombu takes where a transport has a visibility timeout and nobody set one."""
 
@@ -52,6 +63,7 @@ class Refused:
         origin: the queue it came from; ``None`` if it cannot be parked safely.
         action: ``"park"``, ``"retry"`` or ``"fail"``.
         ack: acknowledge it. gone: note that the broker has forgotten it already.
+        connection: over which of this worker's connections it came; see `MainLoop.connections`.
         error: what it fails with, if it does and not with `BreakerOpen`.
     """
 
@@ -61,6 +73,7 @@ class Refused:
     action: str
     ack: Callable[[], object]
     gone: Callable[[], object]
+    connection: int
     cell: Cell | None = None
     error: Exception | None = None
 
@@ -83,27 +96,37 @@ class Deferrer:
 
     Attributes:
         inline: work in the caller's thread: its loop would not notice that messages are gone.
-        parked: breakers for which this process parked something since the agent last looked.
     """
 
-    def __init__(self, app: Celery, registry: Registry, lot: Lot) -> None:
+    def __init__(self, app: Celery, registry: Registry, lot: Lot, *, loop: MainLoop) -> None:
         self._app = app
         self._registry = registry
         self._lot = lot
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._tries: Counter[int] = Counter()
+        self._parked: deque[str] = deque()
+        self._recording_failed = False
         self._waiting: deque[Refused] = deque()
         self._settled: set[int] = set()
         self._failing = False
         self._background = Background(self._work, name="celery-breaker-deferrer")
         self.inline = False
-        self.parked: set[str] = set()
 
     def submit(self, refused: Refused) -> None:
         """Take over a refused message. Never raises."""
         self._waiting.append(refused)
         if self.inline:
             self._background.turn()
-        else:
+        if self._waiting:
             self._background.wake()
+
+    def take_parked(self) -> set[str]:
+        """Breakers for which this process parked something since the last call."""
+        taken: set[str] = set()
+        while self._parked:
+            taken.add(self._parked.popleft())
+        return taken
 
     def abandon(self) -> None:
         """The connection they came over is gone: the broker gives these messages out again."""
@@ -114,22 +137,29 @@ class Deferrer:
         self._background.stop()
         self._lot.close()
 
+    def _current(self, refused: Refused) -> bool:
+        """Whether the message still is in this worker's hand, and not given out again by the broker."""
+        return refused.connection == self._loop.connections
+
     def _work(self) -> float:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
-            try:
-                self._set_aside(batch)
-            except Exception as exc:
-                left = [refused for refused in batch if id(refused) not in self._settled]
-                self._waiting.extendleft(reversed(left))
-                self._settled.clear()
-                self._lot.close()
-                if not self._failing:
-                    logger.warning("tasks cannot be set aside and stay unacknowledged, next try in 1 s: %r", exc)
-                self._failing = True
-                return 1.0
-            self._failing = False
-            self._settled.clear()
+        with self._lock:
+            while self._waiting:
+                waiting = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+                batch = [refused for refused in waiting if self._current(refused)]
+                try:
+                    close_stale_database_connections()
+                    self._set_aside(batch)
+                except Exception as exc:
+                    left = [refused for refused in batch if id(refused) not in self._settled and self._current(refused)]
+                    self._waiting.extendleft(reversed(left))
+                    self._lot.close()
+                    if not self._failing:
+                        logger.warning("tasks cannot be set aside and stay unacknowledged, next try in 1 s: %r", exc)
+                    self._failing = True
+                    return 1.0
+                finally:
+                    self._settled.clear()
+                self._failing = False
         return 60.0
 
     def _set_aside(self, batch: list[Refused]) -> None:
@@ -146,7 +176,7 @@ class Deferrer:
                 moves.append((refused, self._move(refused, refused.origin)))
         for refused, move in moves:
             if refused.action == "park":
-                self.parked.add(refused.name)
+                self._parked.append(refused.name)
             self._record(refused, move)
         if moves:
             self._lot.move([move for _, move in moves])
@@ -172,6 +202,7 @@ class Deferrer:
             noted,
             ack=partial(self._settle, refused, refused.ack),
             gone=partial(self._settle, refused, refused.gone),
+            current=partial(self._current, refused),
         )
 
     def _eta(self, refused: Refused, note: Note) -> datetime:
@@ -182,7 +213,7 @@ class Deferrer:
             self._registry.retry_after(refused.cell),
             refused.cell.policy,
             deferrals=note.deferrals,
-            cap=visible / 2,
+            cap=min(visible / 2, _LONGEST_DELAY),
             u=random.random(),
         )
         return datetime.now(timezone.utc) + timedelta(seconds=seconds)
@@ -201,8 +232,11 @@ class Deferrer:
         }
         try:
             task.backend.store_result(context.id, meta, DEFERRED, request=context)
-        except Exception:
-            logger.warning("the state of task %s[%s] could not be stored", task.name, context.id, exc_info=True)
+            self._recording_failed = False
+        except Exception as exc:
+            if not self._recording_failed:
+                logger.warning("the state %s cannot be stored; tasks are parked all the same: %r", DEFERRED, exc)
+            self._recording_failed = True
 
     def _fail(self, refused: Refused) -> None:
         """Fail the task the way Celery fails one whose process was lost: result, errbacks, chord, signal, event."""
@@ -212,21 +246,29 @@ class Deferrer:
             assert refused.cell is not None
             exc = BreakerOpen(refused.name, self._registry.retry_after(refused.cell))
         logger.debug("task %s[%s] fails: %s", task.name, context.id, exc)
+        einfo = _einfo(exc)
         try:
             stored = not refused.ignores_result or bool(task.store_errors_even_if_ignored)
-            task.backend.mark_as_failure(context.id, exc, request=context, store_result=stored)
-            celery_signals.task_failure.send(
-                sender=task,
-                task_id=context.id,
-                exception=exc,
-                args=context.args,
-                kwargs=context.kwargs,
-                traceback=None,
-                einfo=None,
-            )
-        except Exception:
-            logger.exception("the failure of task %s[%s] could not be recorded", task.name, context.id)
+            task.backend.mark_as_failure(context.id, exc, einfo.traceback, request=context, store_result=stored)
+        except Exception as failure:
+            self._tries[id(refused)] += 1
+            if self._tries[id(refused)] < _TRIES:
+                raise
+            del self._tries[id(refused)]
+            logger.error("the failure of task %s[%s] could not be recorded: %r", task.name, context.id, failure)
         self._settle(refused, refused.ack)
+        self._loop.send_event(
+            "task-failed", uuid=context.id, exception=safe_repr(exc), traceback=safe_str(einfo.traceback)
+        )
+        celery_signals.task_failure.send(
+            sender=task,
+            task_id=context.id,
+            exception=exc,
+            args=context.args,
+            kwargs=context.kwargs,
+            traceback=exc.__traceback__,
+            einfo=einfo,
+        )
         if refused.error is None:
             self._tell(refused, Note.of(refused.message.headers).deferrals)
 
@@ -244,6 +286,19 @@ class Deferrer:
                 action=refused.action,
                 deferrals=count,
             )
+
+
+def _einfo(exc: Exception) -> ExceptionInfo:
+    try:
+        raise exc
+    except Exception:
+        return ExceptionInfo()
+
+
+def close_stale_database_connections() -> None:
+    """Django keeps a connection for each thread, and closes stale ones only where a request or a task ends."""
+    if (db := sys.modules.get("django.db")) is not None:
+        db.close_old_connections()
 
 
 def context_of(message: Message) -> Any:

@@ -77,7 +77,14 @@ class Guard:
     """
 
     def __init__(
-        self, task: AnyTask, *, registry: Registry, policies: Policies, loop: MainLoop, deferrer: Deferrer
+        self,
+        task: AnyTask,
+        *,
+        registry: Registry,
+        policies: Policies,
+        loop: MainLoop,
+        deferrer: Deferrer,
+        shared: bool,
     ) -> None:
         templates = policies.guarded[task.name]
         self.task = task
@@ -85,12 +92,13 @@ class Guard:
         self.registry = registry
         self._loop = loop
         self._deferrer = deferrer
+        self._shared = shared
         self._held: Counter[str] = Counter()
         self._dynamic = any(fields_of(template) for template in templates)
         self._binder = Binder(task)
         self._fixed = () if self._dynamic else tuple(self.registry.cell(name, pinned=True) for name in templates)
         self.cell: Cell | None = self._fixed[0] if len(self._fixed) == 1 else None
-        own = [policies.of(template) for template in templates]
+        own = list(policies.declared.values()) if self._dynamic else [policies.of(name) for name in templates]
         self.judged_inside = any(policy.classify is not None for policy in own)
         self.has_fallback = any(callable(policy.on_open) for policy in own)
         self.plain = self.cell is not None and not self.judged_inside and own[0].slow_call_duration is None
@@ -126,6 +134,7 @@ class Guard:
                 origin=origin,
                 action="park",
                 cell=cell,
+                connection=self._loop.connections,
                 ack=partial(ack, logger, self._loop.connection_errors),
                 gone=partial(self._loop.forget, message),
             )
@@ -193,8 +202,14 @@ class Guard:
 
     def _admit(self, request: Gated, tickets: list[Ticket]) -> None:
         request.tickets = tuple(tickets)
-        if self.judged_inside:
+        if self.judged_inside and self._heard_from_inside(tickets):
             request.request_dict[TICKETS] = [[t.cell.name, t.generation, t.permit] for t in tickets]
+
+    def _heard_from_inside(self, tickets: list[Ticket]) -> bool:
+        """Whether what a pool process reports gets to this one: over the shared store, or because they are the same."""
+        if not self._loop.forks:
+            return True
+        return self._shared and self.registry.link.connected and all(t.cell.policy.scope == "fleet" for t in tickets)
 
     def _ask(self, request: Gated, cells: list[Cell], tickets: list[Ticket]) -> None:
         """Hold the request until the reporter has won what it takes for one breaker after the other."""
@@ -296,6 +311,7 @@ class Guard:
                 origin=None if action == "fail" else self._loop.origin(request.message),
                 action=action,
                 cell=cell,
+                connection=self._loop.connections,
                 error=error,
                 ack=request.acknowledge,
                 gone=partial(self._gone, request),

@@ -7,8 +7,9 @@ from weakref import WeakSet
 
 from celery import signals as celery_signals
 
+from celery_breaker.plugin import maintenance, tend
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.tend import TEND, register
+from celery_breaker.plugin.tend import TEND
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -24,8 +25,9 @@ def install(app: Celery) -> None:
     if app in _installed:
         return
     _installed.add(app)
-    from celery_breaker.plugin.bootsteps import ConsumerStep, WorkerStep
+    from celery_breaker.plugin.bootsteps import ConsumerStep, WorkerStep, on_worker_shutdown
 
+    celery_signals.worker_shutdown.connect(on_worker_shutdown, dispatch_uid="celery_breaker")
     app.steps["worker"].add(WorkerStep)
     app.steps["consumer"].add(ConsumerStep)
 
@@ -34,7 +36,8 @@ def install(app: Celery) -> None:
 def _on_worker_init(sender: Any = None, **_: Any) -> None:
     """A worker starts: whether anything is guarded shows only now, for settings can attach any task."""
     install(sender.app)
-    register(sender.app)
+    tend.register(sender.app)
+    maintenance.register(sender.app)
 
 
 @celery_signals.beat_init.connect(weak=False)
@@ -48,7 +51,7 @@ def _on_beat_init(sender: Any = None, **_: Any) -> None:
     options: dict[str, Any] = {"expires": 3 * settings.tend_interval, "ignore_result": True}
     if settings.tend_queue:
         options["queue"] = settings.tend_queue
-    register(app)
+    tend.register(app)
     entry = {"task": TEND, "schedule": settings.tend_interval, "options": options}
     app.conf.beat_schedule.setdefault(TEND, entry)
     scheduler = sender.scheduler

@@ -34,6 +34,11 @@ class MainLoop:
         return self._consumer is not None and self._consumer.hub is not None
 
     @property
+    def forks(self) -> bool:
+        """Whether tasks run in processes of their own."""
+        return self._consumer is not None and type(self._consumer.pool).__module__.endswith(".prefork")
+
+    @property
     def connection_errors(self) -> tuple[type[BaseException], ...]:
         """What acknowledging a message may raise."""
         return self._consumer.connection_errors if self._consumer is not None else ()
@@ -61,6 +66,12 @@ class MainLoop:
     def run(self, request: Any) -> None:
         """Send a request to the pool the way the consumer does."""
         self._consumer.on_task_request(request)
+
+    def send_event(self, kind: str, **fields: object) -> None:
+        """Tell monitors, if this worker does."""
+        dispatcher = getattr(self._consumer, "event_dispatcher", None)
+        if dispatcher is not None and dispatcher.enabled:
+            self.soon(lambda: dispatcher.send(kind, **fields))
 
     def forget(self, message: Message) -> None:
         """Free the place of a message that the broker has forgotten already, and let the loop notice."""

@@ -46,8 +46,8 @@ class Note:
         return cls(
             breaker=breaker if isinstance(breaker, str) else "",
             queue=queue if isinstance(queue, str) else "",
-            since=float(since) if isinstance(since, (int, float)) else 0.0,
-            first=float(first) if isinstance(first, (int, float)) else None,
+            since=_seconds(since) or 0.0,
+            first=_seconds(first),
             deferrals=deferrals if isinstance(deferrals, int) else 0,
         )
 
@@ -60,3 +60,10 @@ class Note:
         """These headers with this note on them."""
         fields = {"breaker": self.breaker, "queue": self.queue, "since": self.since, "first": self.first}
         return {**headers, HEADER: {**fields, "deferrals": self.deferrals}}
+
+
+def _seconds(value: object) -> float | None:
+    try:
+        return float(value) if isinstance(value, (int, float)) else None
+    except OverflowError:
+        return None

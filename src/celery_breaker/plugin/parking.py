@@ -48,7 +48,8 @@ def parking_queue(name: str) -> str:
 class Move:
     """One message in hand, on its way to ``queue`` with these headers.
 
-    ``ack`` acknowledges it to the broker; ``gone`` notes that the broker has forgotten it already.
+    ``ack`` acknowledges it to the broker; ``gone`` notes that the broker has forgotten it already. ``current`` tells
+    whether it still is in hand: when its connection is lost, the broker gives it out again.
     """
 
     message: Message
@@ -56,6 +57,7 @@ class Move:
     headers: Mapping[str, object]
     ack: Callable[[], None]
     gone: Callable[[], None]
+    current: Callable[[], bool] = lambda: True
 
 
 class Lot(Protocol):
@@ -73,8 +75,8 @@ class Lot(Protocol):
         """Parked messages of a breaker."""
         ...
 
-    def target_depth(self, name: str) -> int:
-        """Messages that wait in the queues to which this breaker's tasks were last released."""
+    def target_depth(self, name: str) -> int | None:
+        """Messages that wait in the queues to which this lot last released this breaker's tasks; ``None`` before."""
         ...
 
     def release(self, name: str, count: int, *, ahead: bool = False) -> int:
@@ -149,6 +151,10 @@ class PortableLot:
             self._connection.ensure_connection(max_retries=1, timeout=5)
         return self._connection.default_channel
 
+    @property
+    def _is_amqp(self) -> bool:
+        return self._connection is not None and "amqp" in str(self._connection.transport.driver_type)
+
     def close(self) -> None:
         """See `Lot.close`."""
         connection, self._connection = self._connection, None
@@ -178,11 +184,15 @@ class PortableLot:
             kept,
             {**properties, "delivery_mode": 2},
         )
-        channel.basic_publish(prepared, exchange="", routing_key=queue)
+        # Should the queue vanish after it was seen, an AMQP broker hands the message back, and this raises.
+        options = {"mandatory": True} if self._is_amqp else {}
+        channel.basic_publish(prepared, exchange="", routing_key=queue, **options)
 
     def move(self, moves: Sequence[Move]) -> None:
         """See `Lot.move`."""
         for move in moves:
+            if not move.current():
+                continue
             if move.queue.startswith(_PREFIX):
                 self._declare(move.queue)
             self._publish(move.message, move.queue, move.headers)
@@ -190,17 +200,30 @@ class PortableLot:
 
     def size(self, name: str) -> int:
         """See `Lot.size`."""
-        return int(self._declare(parking_queue(name)).queue_declare(passive=True).message_count)
+        return self._count(parking_queue(name)) or 0
 
-    def target_depth(self, name: str) -> int:
+    def _count(self, queue: str) -> int | None:
+        """Messages in a queue, without making it; ``None`` if there is none."""
+        self._channel()
+        connection = self._connection
+        assert connection is not None
+        trial: Any = connection.channel()
+        with trial:  # asking for a missing queue closes the channel
+            try:
+                return int(trial.queue_declare(queue, passive=True).message_count)
+            except connection.channel_errors:
+                return None
+
+    def target_depth(self, name: str) -> int | None:
         """See `Lot.target_depth`."""
-        channel = self._channel()
-        return sum(
-            int(channel.queue_declare(queue, passive=True).message_count) for queue in self._targets.get(name, ())
-        )
+        if name not in self._targets:
+            return None
+        return sum(self._count(queue) or 0 for queue in self._targets[name])
 
     def release(self, name: str, count: int, *, ahead: bool = False) -> int:
         """See `Lot.release`; ``ahead`` is beyond this way."""
+        if not self.size(name):
+            return 0
         parked = self._declare(parking_queue(name))
         targets: Counter[str] = Counter()
         for _ in range(count):
@@ -216,7 +239,7 @@ class PortableLot:
         try:
             queue = release_queue(message.headers)
             self._check_exists(queue)
-        except ValueError as exc:
+        except (ValueError, TypeError, AttributeError, RecursionError) as exc:
             logger.error("a parked message cannot be released and goes to %s: %s", QUARANTINE, exc)
             self._declare(QUARANTINE)
             self._publish(message, QUARANTINE, {**(message.headers or {}), HEADER + "_reason": str(exc)})
@@ -227,18 +250,11 @@ class PortableLot:
 
     def _check_exists(self, queue: str) -> None:
         """A publish to a queue that is gone would vanish, confirmed."""
-        if queue in self._declared:
-            return
-        connection = self._connection
-        assert connection is not None
-        trial: Any = connection.channel()
-        with trial:  # a missing queue closes the channel it is asked on
-            try:
-                trial.queue_declare(queue, passive=True)
-            except connection.channel_errors as exc:
-                raise ValueError(f"its queue {queue!r} does not exist any more") from exc
-        self._declared.add(queue)
+        if queue not in self._declared:
+            if self._count(queue) is None:
+                raise ValueError(f"its queue {queue!r} does not exist any more")
+            self._declared.add(queue)
 
     def purge(self, name: str) -> int:
         """See `Lot.purge`."""
-        return int(self._declare(parking_queue(name)).purge() or 0)
+        return int(self._declare(parking_queue(name)).purge() or 0) if self.size(name) else 0

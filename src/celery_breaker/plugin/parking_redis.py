@@ -100,7 +100,8 @@ class RedisLot:
     def move(self, moves: Sequence[Move]) -> None:
         """See `Lot.move`; one round trip for up to 200 messages of a channel."""
         for start in range(0, len(moves), _AT_ONCE):
-            self._move(moves[start : start + _AT_ONCE])
+            if current := [move for move in moves[start : start + _AT_ONCE] if move.current()]:
+                self._move(current)
 
     def _move(self, moves: Sequence[Move]) -> None:
         channel = cast("Any", moves[0].message.channel)
@@ -117,9 +118,11 @@ class RedisLot:
         """See `Lot.size`."""
         return int(self._channel()._size(parking_queue(name)))
 
-    def target_depth(self, name: str) -> int:
+    def target_depth(self, name: str) -> int | None:
         """See `Lot.target_depth`."""
-        return sum(int(self._channel()._size(queue)) for queue in self._targets.get(name, ()))
+        if name not in self._targets:
+            return None
+        return sum(int(self._channel()._size(queue)) for queue in self._targets[name])
 
     def release(self, name: str, count: int, *, ahead: bool = False) -> int:
         """See `Lot.release`; a message moves in one step, and its bytes do not change."""
@@ -179,8 +182,12 @@ def _destination(channel: Any, element: bytes) -> tuple[str, str, str]:
     try:
         raw = loads(element)
         queue = release_queue(raw["headers"])
+        if not raw["properties"]["delivery_tag"] or not isinstance(raw["properties"]["delivery_info"], dict):
+            raise ValueError("it has no delivery tag or no delivery info")
+        if not isinstance(raw.get("body"), str):
+            raise ValueError("it has no body")
         return queue, "", _list_for(channel, queue, raw)
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except Exception as exc:  # whatever is in there, it must not hold up what stands behind it
         logger.error("a parked message cannot be released and goes to %s: %s", QUARANTINE, exc)
         return QUARANTINE, _quarantined(element, str(exc)), QUARANTINE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from celery_breaker.plugin.aliases import AnyTask
 
 __all__ = ["Policies", "collect", "names_on"]
+
+logger = logging.getLogger(__name__)
+
+_OUR_OWN = ("celery.", "celery_breaker.")
+"""Tasks of Celery and of this package: a wildcard does not mean them."""
 
 _PATHS = ("classify", "health_check", "on_open", "backoff")
 
@@ -136,6 +142,8 @@ def _matches(task_name: str, conf: Mapping[str, object], name: str) -> bool:
     patterns = conf.get("tasks", ())
     if isinstance(patterns, str) or not isinstance(patterns, Iterable):
         raise ConfigurationError(f"breakers[{name!r}]['tasks'] must be a list of task names, like ['mail.*']")
+    if task_name.startswith(_OUR_OWN):
+        return task_name in patterns
     return any(fnmatch.fnmatchcase(task_name, str(pattern)) for pattern in patterns)
 
 
@@ -149,8 +157,21 @@ def _policy(name: str, options: Mapping[str, object]) -> Policy:
     return policy
 
 
+def _exception_class(item: object) -> object:
+    """An exception's class by its dotted name; what cannot be imported here stays a name, and is matched as one."""
+    if not isinstance(item, str) or "." not in item:
+        return item
+    try:
+        return symbol_by_name(item)
+    except (ImportError, AttributeError, ValueError) as exc:
+        logger.warning("exception %r cannot be imported, so it matches by this very name alone: %s", item, exc)
+        return item
+
+
 def _resolved(key: str, value: object) -> object:
-    """Dotted paths of callables as what they name."""
+    """Dotted paths of callables and exceptions as what they name."""
+    if key in ("failures", "ignore") and isinstance(value, (list, tuple, str)):
+        return tuple(_exception_class(item) for item in ((value,) if isinstance(value, str) else value))
     if key not in _PATHS or not isinstance(value, str) or ("." not in value and ":" not in value):
         return value
     if key == "on_open" and value in ON_OPEN:

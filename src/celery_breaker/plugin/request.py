@@ -14,6 +14,7 @@ from celery.worker.request import Request
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
+from celery_breaker.plugin.inside import TICKETS
 from celery_breaker.plugin.outcomes import Ended, outcome_in_main
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class GuardedRequest(Request):
             exception,
             runtime=runtime,
             ours=bool(getattr(worker_state, "should_terminate", None)) or self._called_off,
-            inside=self.guard.judged_inside,
+            inside=TICKETS in self.request_dict,
         )
         for ticket in tickets or ():
             try:

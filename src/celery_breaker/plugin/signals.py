@@ -7,7 +7,7 @@ from celery.utils.dispatch import Signal
 __all__ = ["breaker_closed", "breaker_half_opened", "breaker_opened", "task_deferred", "task_released"]
 
 breaker_opened = Signal(name="breaker_opened", providing_args=["name", "change"])
-"""A breaker opened, opened again or was forced open. Sender: the app. ``change``: `celery_breaker.core.events.Change`."""
+"""A breaker opened, opened again or was forced open. Sender: the app. ``change``: a `Change`."""
 
 breaker_half_opened = Signal(name="breaker_half_opened", providing_args=["name", "change"])
 """A breaker admits probes."""

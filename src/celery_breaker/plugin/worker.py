@@ -38,7 +38,7 @@ class WorkerSide:
         self.registry: Registry = breakers.registry
         self.registry.worker = hostname
         self.loop = MainLoop()
-        self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot())
+        self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot(), loop=self.loop)
         self.agent = Agent(breakers, parked=self._take_parked)
         self._asked_to_tend = False
         self._stopping = False
@@ -47,7 +47,14 @@ class WorkerSide:
             self._guard(breakers.app.tasks[name])
 
     def _guard(self, task: AnyTask) -> None:
-        guard = Guard(task, registry=self.registry, policies=self.policies, loop=self.loop, deferrer=self.deferrer)
+        guard = Guard(
+            task,
+            registry=self.registry,
+            policies=self.policies,
+            loop=self.loop,
+            deferrer=self.deferrer,
+            shared=self.breakers.derived.shared,
+        )
         task.Request = guarded_request(_unguarded(task, "Request"), guard)  # type: ignore[assignment]
         task.Strategy = guarded_strategy(_unguarded(task, "Strategy"), guard)  # type: ignore[assignment]
         if guard.has_fallback or guard.judged_inside:
@@ -67,11 +74,14 @@ class WorkerSide:
         self._tending.start()
 
     def stop(self) -> None:
-        """Finish what is in hand, report what is left, give back leases."""
+        """Finish what is in hand and give back the agent's lease; tasks that still run are heard until `close`."""
         self._stopping = True
         self._tending.stop()
         self.agent.close()
         self.deferrer.close()
+
+    def close(self) -> None:
+        """The pool has ended: report what is left."""
         self.breakers.forget()
 
     def connected(self, consumer: Any) -> None:
@@ -101,7 +111,7 @@ class WorkerSide:
 
     def _take_parked(self) -> set[str]:
         """Breakers that refuse no more, but for which this process parked something since."""
-        parked, self.deferrer.parked = self.deferrer.parked, set()
+        parked = self.deferrer.take_parked()
         return {name for name in parked if (cell := self.registry.cells.get(name)) and not cell.record.draining}
 
 

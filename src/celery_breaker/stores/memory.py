@@ -120,7 +120,8 @@ def _add(counts: _Counts, delta: Delta, window: Window, now: float, worker: str)
     counts.streak = counts.streak + delta.streak if delta.unbroken else delta.streak
     current = window.bucket_at(now, counts.calls)
     bucket = counts.buckets.setdefault(current, [0, 0, 0])
-    for index, amount in enumerate((delta.calls, delta.failures, delta.slow)):
+    calls = min(delta.calls, max(int(window.width), delta.failures, delta.slow)) if window.by_calls else delta.calls
+    for index, amount in enumerate((calls, delta.failures, delta.slow)):
         bucket[index] += amount
     if delta.failures:
         seen = counts.workers.setdefault(current, {})

@@ -54,10 +54,9 @@ class RedisStore:
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             health_check_interval=25,
-            # One try more covers a connection that the server closed while idle; an outage is the fallback's business.
-            retry=Retry(NoBackoff(), 1),
-            retry_on_error=[redis.ConnectionError],
+            retry=Retry(NoBackoff(), 0),  # a command sent twice could count twice; an outage is the fallback's business
         )
+        self._client.connection_pool.make_connection()  # not connected yet: finds options that no connection takes
         self._unreadable: set[str] = set()
         self._read, self._tally, self._swap, self._lease = map(self._script, ("read", "tally", "swap", "lease"))
 

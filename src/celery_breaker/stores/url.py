@@ -34,5 +34,5 @@ def open_store(url: str, *, prefix: str = "celery-breaker", timeout: float = 1.0
         raise ConfigurationError("breaker_store needs the Redis driver; pip install 'celery-breaker[redis]'") from None
     try:
         return RedisStore(url, prefix=prefix, timeout=timeout)
-    except ValueError as exc:
+    except (TypeError, ValueError, AttributeError) as exc:
         raise ConfigurationError(f"breaker_store cannot be understood as a {scheme}:// URL: {exc}") from None

@@ -1,0 +1,75 @@
+"""Leases on every store: never more holders than places, and a place that is lost comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from celery_breaker.stores.base import Store
+from tests.support.waiting import eventually
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_there_are_as_many_places_as_the_limit(store: Store, limit: int) -> None:
+    assert [store.lease("key", f"h{n}", limit=limit, ttl=60) for n in range(limit + 2)] == [True] * limit + [False] * 2
+
+
+def test_a_holder_keeps_its_place_by_asking_again(store: Store) -> None:
+    assert store.lease("key", "a", limit=1, ttl=60)
+    assert store.lease("key", "a", limit=1, ttl=60)
+    assert not store.lease("key", "b", limit=1, ttl=60)
+
+
+def test_everyone_sees_who_holds(connect: Callable[[], Store]) -> None:
+    assert connect().lease("key", "a", limit=1, ttl=60)
+    assert not connect().lease("key", "b", limit=1, ttl=60)
+
+
+def test_keys_are_apart(store: Store) -> None:
+    assert store.lease("smtp:1:permit", "a", limit=1, ttl=60)
+    assert store.lease("smtp:3:permit", "b", limit=1, ttl=60)
+
+
+def test_a_place_given_back_can_be_had(store: Store) -> None:
+    store.lease("key", "a", limit=1, ttl=60)
+    store.release("key", "a")
+    assert store.lease("key", "b", limit=1, ttl=60)
+
+
+def test_only_the_holder_gives_back(store: Store) -> None:
+    store.lease("key", "a", limit=1, ttl=60)
+    store.release("key", "b")
+    store.release("another", "a")
+    assert not store.lease("key", "b", limit=1, ttl=60)
+
+
+def test_a_lost_holder_s_place_comes_back(store: Store) -> None:
+    assert store.lease("key", "lost", limit=1, ttl=0.2)
+    assert not store.lease("key", "b", limit=1, ttl=60)
+    eventually(lambda: store.lease("key", "b", limit=1, ttl=60), interval=0.02, timeout=5)
+    assert not store.lease("key", "lost", limit=1, ttl=60)
+
+
+def test_one_lost_holder_among_many_frees_one_place(store: Store) -> None:
+    assert store.lease("key", "stays", limit=2, ttl=60)
+    assert store.lease("key", "lost", limit=2, ttl=0.2)
+    eventually(lambda: store.lease("key", "b", limit=2, ttl=60), interval=0.02, timeout=5)
+    assert not store.lease("key", "c", limit=2, ttl=60)
+
+
+def test_asking_again_prolongs(store: Store) -> None:
+    start = store.now()
+    assert store.lease("key", "a", limit=1, ttl=0.2)
+    assert store.lease("key", "a", limit=1, ttl=60)
+    eventually(lambda: store.now() > start + 0.3, interval=0.05)
+    assert not store.lease("key", "b", limit=1, ttl=60)
+
+
+def test_a_limit_that_was_lowered_holds_for_newcomers(store: Store) -> None:
+    for holder in "ab":
+        assert store.lease("key", holder, limit=2, ttl=60)
+    assert store.lease("key", "a", limit=1, ttl=60)
+    assert not store.lease("key", "c", limit=1, ttl=60)
+    store.release("key", "a")
+    assert not store.lease("key", "c", limit=1, ttl=60)

@@ -1,0 +1,74 @@
+"""Values of the core, made up by Hypothesis."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Mode, Override, Record, State
+from celery_breaker.core.windows import Totals
+
+names = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
+times = st.floats(0, 4e9)
+units = st.floats(0, 1, exclude_max=True)
+seconds = st.floats(0.001, 1e6)
+growths = st.sampled_from(["exponential", "linear", "logarithmic", "constant"])
+
+overrides = st.builds(
+    Override,
+    mode=st.sampled_from([Mode.FORCED_OPEN, Mode.DISABLED, Mode.OBSERVING]),
+    since=times,
+    expires=st.none() | times,
+    reason=st.text(max_size=10),
+    by=st.text(max_size=10),
+)
+records = st.builds(
+    Record,
+    name=names,
+    state=st.sampled_from(State),
+    generation=st.integers(0, 10**9),
+    version=st.integers(0, 10**9),
+    since=times,
+    until=times,
+    trips=st.integers(0, 10**4),
+    successes=st.integers(0, 100),
+    last_fault=st.none() | times,
+    reason=st.text(max_size=20),
+    override=st.none() | overrides,
+    draining=st.booleans(),
+    ramp=st.floats(0, 1e4),
+)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Any policy that is allowed, as far as the state machine cares."""
+    recovery = draw(st.floats(0.01, 1e4))
+    return Policy(
+        max_failures=draw(st.integers(1, 20)),
+        failure_rate=draw(st.floats(0, 1)),
+        failure_window=draw(st.floats(0.1, 1e4) | st.integers(20, 500).map("{} calls".format)),
+        consecutive_failures=draw(st.none() | st.integers(1, 20)),
+        min_workers=draw(st.integers(1, 3)),
+        recovery_timeout=recovery,
+        max_recovery_timeout=recovery * draw(st.floats(1, 1e3)),
+        backoff=draw(growths),
+        jitter=draw(st.floats(0, 1)),
+        half_open_calls=draw(st.integers(1, 4)),
+        success_threshold=draw(st.integers(1, 4)),
+    )
+
+
+@st.composite
+def windows_full(draw: st.DrawFn) -> Totals:
+    """What a window may add up to."""
+    calls = draw(st.integers(0, 200))
+    failures = draw(st.integers(0, calls))
+    return Totals(
+        now=draw(times),
+        calls=calls,
+        failures=failures,
+        slow=draw(st.integers(0, calls)),
+        streak=draw(st.integers(0, failures)),
+        workers=dict.fromkeys(draw(st.sets(st.sampled_from("abcd"))), 1) if failures else {},
+    )

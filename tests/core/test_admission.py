@@ -1,0 +1,75 @@
+"""What a breaker says to a call, and for how long it says no."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from celery_breaker.core import machine
+from celery_breaker.core.machine import Admission
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Mode, Override, Record, State
+from tests.core.strategies import policies, records, times
+
+ADMIT, PERMIT, REFUSE = Admission.ADMIT, Admission.PERMIT, Admission.REFUSE
+
+
+def record(state: State, mode: Mode = Mode.AUTO, expires: float | None = None) -> Record:
+    override = None if mode is Mode.AUTO else Override(mode=mode, since=0.0, expires=expires)
+    return Record(name="smtp", state=state, until=100.0, override=override)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (Mode.AUTO, (ADMIT, REFUSE, PERMIT)),
+        (Mode.FORCED_OPEN, (REFUSE, REFUSE, REFUSE)),
+        (Mode.DISABLED, (ADMIT, ADMIT, ADMIT)),
+        (Mode.OBSERVING, (ADMIT, ADMIT, ADMIT)),
+    ],
+)
+def test_the_mode_comes_before_the_state(mode: Mode, said: tuple[Admission, ...]) -> None:
+    states = (State.CLOSED, State.OPEN, State.HALF_OPEN)
+    assert tuple(machine.admission(record(state, mode), Policy(), 50.0) for state in states) == said
+    assert tuple(machine.admission(record(state, mode, 51.0), Policy(), 50.0) for state in states) == said
+
+
+@pytest.mark.parametrize("mode", [Mode.FORCED_OPEN, Mode.DISABLED, Mode.OBSERVING])
+def test_an_expired_override_no_longer_counts_although_nobody_lifted_it(mode: Mode) -> None:
+    assert machine.mode_at(record(State.OPEN, mode, 50.0), 49.9) is mode
+    assert machine.mode_at(record(State.OPEN, mode, 50.0), 50.0) is Mode.AUTO
+    assert machine.admission(record(State.OPEN, mode, 50.0), Policy(), 50.0) is REFUSE
+    assert machine.admission(record(State.CLOSED, mode, 50.0), Policy(), 50.0) is ADMIT
+
+
+@pytest.mark.parametrize(
+    ("given_", "now", "seconds"),
+    [
+        (record(State.CLOSED), 0.0, 0.0),
+        (record(State.HALF_OPEN), 0.0, 0.0),
+        (record(State.OPEN), 40.0, 60.0),
+        (record(State.OPEN), 100.0, 0.0),
+        (record(State.OPEN), 1e9, 0.0),
+        (record(State.CLOSED, Mode.FORCED_OPEN), 40.0, None),
+        (record(State.CLOSED, Mode.FORCED_OPEN, 55.0), 40.0, 15.0),
+        (record(State.CLOSED, Mode.FORCED_OPEN, 55.0), 56.0, 0.0),
+        (record(State.OPEN, Mode.FORCED_OPEN, 55.0), 56.0, 44.0),
+        (record(State.OPEN, Mode.DISABLED), 40.0, 0.0),
+        (record(State.OPEN, Mode.OBSERVING), 40.0, 0.0),
+    ],
+)
+def test_retry_after_is_the_time_until_a_call_may_be_admitted(
+    given_: Record, now: float, seconds: float | None
+) -> None:
+    assert machine.retry_after(given_, now) == seconds
+
+
+@given(records, times)
+def test_retry_after_is_never_negative(record: Record, now: float) -> None:
+    assert (machine.retry_after(record, now) or 0.0) >= 0
+
+
+@given(records, policies(), times)
+def test_whoever_is_admitted_need_not_wait(record: Record, policy: Policy, now: float) -> None:
+    if machine.admission(record, policy, now) is not REFUSE:
+        assert machine.retry_after(record, now) == 0

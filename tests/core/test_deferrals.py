@@ -1,0 +1,46 @@
+"""How often a task may be set aside, and when one that is sent again comes back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celery_breaker.core.deferrals import FLOOR, delay, may_defer
+from celery_breaker.core.policy import Policy
+from tests.core.strategies import units
+
+
+@pytest.mark.parametrize(("deferrals", "allowed"), [(0, True), (2, True), (3, False), (99, False)])
+def test_a_task_is_deferred_as_often_as_allowed(deferrals: int, allowed: bool) -> None:
+    assert may_defer(Policy(max_deferrals=3), deferrals=deferrals, first=0.0, now=1e9) is allowed
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "allowed"), [(None, 1e9, True), (100.0, 159.9, True), (100.0, 160.0, False), (100.0, 50.0, True)]
+)
+def test_a_task_is_deferred_for_as_long_as_allowed(first: float | None, now: float, allowed: bool) -> None:
+    assert may_defer(Policy(max_deferral_age=60), deferrals=5, first=first, now=now) is allowed
+
+
+def test_without_limits_a_task_is_deferred_for_ever() -> None:
+    assert may_defer(Policy(), deferrals=10**9, first=0.0, now=1e18)
+
+
+def test_a_task_comes_back_with_the_next_probe_and_later_each_time() -> None:
+    assert [delay(10.0, Policy(), deferrals=n, cap=1800, u=0.0) for n in (0, 1, 2, 3)] == [10, 20, 40, 80]
+
+
+def test_a_breaker_forced_open_without_end_delays_by_its_own_interval() -> None:
+    assert delay(None, Policy(recovery_timeout=7), deferrals=0, cap=1800, u=0.0) == 7
+
+
+def test_tasks_deferred_together_come_back_apart() -> None:
+    assert [delay(10.0, Policy(), deferrals=0, cap=1800, u=u) for u in (0.0, 0.5)] == [10, 12.5]
+
+
+@given(st.none() | st.floats(0, 1e9), st.integers(0, 10**6), st.floats(FLOOR, 1e5), units)
+def test_a_delay_is_never_a_loop_and_never_past_the_cap(
+    retry_after: float | None, deferrals: int, cap: float, u: float
+) -> None:
+    assert FLOOR <= delay(retry_after, Policy(), deferrals=deferrals, cap=cap, u=u) <= cap

@@ -1,0 +1,54 @@
+"""How many parked tasks may go back now."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.ramp import MAX_RATE, Step, step
+from celery_breaker.core.windows import Totals
+from tests.core.strategies import policies, windows_full
+
+HEALTHY = Totals(now=0, calls=100)
+SICK = Totals(now=0, calls=4, failures=2)
+
+
+def test_it_starts_as_told() -> None:
+    assert step(0.0, HEALTHY, Policy(ramp_start=8), elapsed=0.5, excess=0) == Step(rate=8, count=4)
+
+
+def test_it_doubles_while_the_window_is_healthy() -> None:
+    rates = [10.0]
+    for _ in range(4):
+        rates.append(step(rates[-1], HEALTHY, Policy(), elapsed=1, excess=0).rate)
+    assert rates == [10, 20, 40, 80, 160]
+
+
+def test_it_halves_when_failures_come_near_the_threshold() -> None:
+    assert step(40.0, SICK, Policy(max_failures=5), elapsed=1, excess=0).rate == 20
+    assert step(1.5, SICK, Policy(max_failures=5), elapsed=1, excess=0).rate == 1
+
+
+def test_a_few_failures_among_many_calls_do_not_slow_it() -> None:
+    assert step(40.0, Totals(now=0, calls=1000, failures=6), Policy(), elapsed=1, excess=0).rate == 80
+
+
+def test_it_waits_for_workers_that_do_not_keep_up() -> None:
+    assert step(40.0, HEALTHY, Policy(), elapsed=1, excess=20) == Step(rate=40, count=20)
+    assert step(40.0, HEALTHY, Policy(), elapsed=1, excess=39) == Step(rate=40, count=1)
+    assert step(40.0, HEALTHY, Policy(), elapsed=1, excess=19) == Step(rate=80, count=61)
+
+
+def test_a_queue_that_got_shorter_is_no_reason_for_a_burst() -> None:
+    assert step(10.0, HEALTHY, Policy(), elapsed=1, excess=-500) == Step(rate=20, count=20)
+
+
+@given(st.floats(0, MAX_RATE), windows_full(), policies(), st.floats(0, 60), st.integers(-(10**6), 10**6))
+def test_the_backlog_never_starves_and_never_floods(
+    rate: float, totals: Totals, policy: Policy, elapsed: float, excess: int
+) -> None:
+    after = step(rate, totals, policy, elapsed=elapsed, excess=excess)
+    assert 1 <= after.count <= max(1, MAX_RATE * elapsed)
+    assert 0 < after.rate <= max(MAX_RATE, policy.ramp_start)
+    assert after.rate <= max(rate * 2, policy.ramp_start, 1.0)
