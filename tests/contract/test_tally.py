@@ -112,6 +112,13 @@ def test_a_count_window_holds_the_last_calls(store: Store, span: int) -> None:
     assert (totals.failures, totals.workers) == (0, {})
 
 
+def test_many_calls_reported_at_once_take_no_more_room_than_a_bucket(store: Store) -> None:
+    """Else the calls of a busy second would outweigh the failures after it for as long as they are in the window."""
+    add(store, Delta(calls=5, failures=5, streak=5), calls(100))
+    assert counts(add(store, Delta(calls=1000, unbroken=False), calls(100))) == (10, 0, 0)
+    assert counts(add(store, Delta(calls=10, failures=10, streak=10), calls(100))) == (20, 10, 0)
+
+
 def test_a_full_count_window_says_so(store: Store) -> None:
     for _ in range(25):
         totals = add(store, window=calls(25))

@@ -29,7 +29,7 @@ if calls > 0 and stored == generation then
   local count = redis.call("HINCRBY", key, "n", calls)
   local bucket = string.format("%.0f", bucket_at(count))
   local counted = calls
-  if by_calls then counted = math.min(calls, math.max(width, failures, slow)) end
+  if by_calls then counted = math.min(calls, math.max(math.floor(span / buckets), failures, slow)) end
   redis.call("HINCRBY", key, "c:" .. bucket, counted)
   if failures > 0 then
     redis.call("HINCRBY", key, "f:" .. bucket, failures)
