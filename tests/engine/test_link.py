@@ -289,10 +289,6 @@ def test_back_again_in_an_emptied_store_an_override_still_holds(world: World, re
     assert world.stored().mode is Mode.FORCED_OPEN
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what was kept while cut off is taken for what the emptied store had, and written there as the fleet's",
-)
 def test_a_trip_of_one_that_was_cut_off_does_not_open_the_fleet(world: World) -> None:
     """The fleet never tripped: what one process saw on its own says nothing about the others'."""
     one, other = world.process("w1"), world.process("w2")
@@ -305,7 +301,6 @@ def test_a_trip_of_one_that_was_cut_off_does_not_open_the_fleet(world: World) ->
     assert one.cell("smtp").passing
 
 
-@pytest.mark.xfail(strict=True, reason="as above; the times it writes are of this process's own clock besides")
 def test_a_process_that_started_cut_off_rejoins_on_the_server_s_time(world: World) -> None:
     world.server.down = True
     registry = world.process(skew=999_999.0)

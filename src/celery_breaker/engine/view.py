@@ -47,9 +47,22 @@ class Cell:
         applied_at: process clock at which the record was last set; before all time if it never was.
         used_at: process clock at which the reporter last saw an outcome.
         pinned: never dropped, however long it is idle.
+        shared: the record as the fleet's store last had it; ``None`` if this process never saw it there.
     """
 
-    __slots__ = ("applied_at", "exact", "known", "name", "passing", "pinned", "policy", "record", "ticket", "used_at")
+    __slots__ = (
+        "applied_at",
+        "exact",
+        "known",
+        "name",
+        "passing",
+        "pinned",
+        "policy",
+        "record",
+        "shared",
+        "ticket",
+        "used_at",
+    )
 
     def __init__(self, name: str, policy: Policy, *, at: float) -> None:
         self.name = name
@@ -58,6 +71,7 @@ class Cell:
         self.known = self.pinned = False
         self.applied_at, self.used_at = float("-inf"), at
         self.record = Record(name=name)
+        self.shared: Record | None = None
         self.ticket = Ticket(self, generation=0, epoch=0)
         self.passing = True
 

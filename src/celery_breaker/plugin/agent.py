@@ -13,8 +13,9 @@ from celery_breaker.core import machine, ramp
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
-from celery_breaker.engine.registry import DEFAULT_PROBE_TIMEOUT, Registry
+from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
+from celery_breaker.engine.views import DEFAULT_PROBE_TIMEOUT
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.parking import Lot
@@ -147,11 +148,15 @@ class Agent:
         for name in names.difference(declared):
             record, now = registry.cell(name).record, registry.link.now()
             if _idle(record) and record.override is None and now - record.since > _FORGET_AFTER:
-                registry.link.run(lambda store, name=name: store.forget(name))  # type: ignore[misc]
+                self._forget_if_unused(name)
         for name in {*names, *declared}:
             cell = registry.cell(name)
             if _idle(cell.record) and self._size(name):
                 self._late.add(name)
+
+    def _forget_if_unused(self, name: str) -> None:
+        if self._registry.totals(self._registry.cell(name)).calls == 0 and not self._size(name):
+            self._registry.forget(name)
 
     # --- one breaker --------------------------------------------------------------------------------------------------
 

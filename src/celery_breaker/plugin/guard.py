@@ -16,8 +16,9 @@ from celery_breaker.core.deferrals import may_defer
 from celery_breaker.core.machine import Admission
 from celery_breaker.core.names import fields_of, fill
 from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.registry import DEFAULT_PROBE_TIMEOUT, Outcome, Registry
+from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
+from celery_breaker.engine.views import DEFAULT_PROBE_TIMEOUT
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.arguments import Binder

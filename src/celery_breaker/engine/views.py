@@ -1,0 +1,301 @@
+"""The views of a process: every breaker it uses, as last seen in the store, and the ways to read and change one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from celery_breaker.clock import Clock, monotonic
+from celery_breaker.core import machine
+from celery_breaker.core.events import Change, change_between
+from celery_breaker.core.names import check_name
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Record, State
+from celery_breaker.core.windows import Delta, Totals
+from celery_breaker.engine.link import Link
+from celery_breaker.engine.news import isolated, log_change, log_learned
+from celery_breaker.engine.view import Cell, Ticket
+from celery_breaker.errors import ConfigurationError
+from celery_breaker.stores.base import Store
+from celery_breaker.stores.memory import MemoryStore
+
+__all__ = ["DEFAULT_PROBE_TIMEOUT", "Views", "permit_key"]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PROBE_TIMEOUT = 60.0
+"""Seconds a permit is leased when neither the policy nor a time limit says."""
+
+_IDLE = 600.0
+"""Seconds without an outcome after which a closed breaker is no longer followed."""
+
+_SWAP_TRIES = 16
+"""A swap is tried again only when somebody else's succeeded, so this many losses in a row mean trouble."""
+
+_T = TypeVar("_T")
+
+Listener = Callable[[Change], None]
+Watcher = Callable[[Cell, Record], None]
+
+
+class Views:
+    """All breakers of one process that share a store, without the thread that reports (see `Registry`). Thread-safe.
+
+    Args:
+        store: where records are shared.
+        policy_of: the policy of a name that nobody declared; called once per name, may raise `ConfigurationError`.
+        worker: who this process is, in totals and leases.
+        tended: an agent runs health checks; without one, calls probe whatever the policy says.
+        clock, random: for tests.
+
+    Attributes:
+        listeners: called with each `Change` that this process won, in the thread that won it, isolated.
+        watchers: called with (cell, record before) when a view changed, isolated.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        policy_of: Callable[[str], Policy] | None = None,
+        worker: str = "",
+        tended: bool = False,
+        clock: Clock = monotonic,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.worker = worker or f"{socket.gethostname()}:{os.getpid()}"
+        self.tended = tended
+        self.listeners: list[Listener] = []
+        self.watchers: list[Watcher] = []
+        self.cells: dict[str, Cell] = {}
+        self.clock = clock
+        self.random = random
+        self._policy_of = policy_of or (lambda _name: Policy())
+        self._declared: dict[str, Policy] = {}
+        self._hints: set[str] = set()
+        self._lock = threading.Lock()
+        self._applying = threading.Lock()
+        self._private: MemoryStore | None = None
+        self.link = Link(store, clock=clock, views=lambda: [cell.record for cell in self._cells()])
+        if isinstance(store, MemoryStore):
+            self.link.heard(store.now())
+
+    def _noticed(self) -> None:
+        """There is a view that has not been read yet."""
+
+    def _dropped(self, cell: Cell) -> None:
+        """A view was dropped for idleness."""
+
+    # --- memory only --------------------------------------------------------------------------------------------
+
+    def cell(self, name: str, *, pinned: bool = False) -> Cell:
+        """The view of this breaker, made at first sight, and kept for good if ``pinned``. Never waits for the store.
+
+        Raises:
+            ConfigurationError: the name cannot be a breaker's, or its policy is wrong.
+        """
+        cell = self.cells.get(name)
+        if cell is None:
+            policy = self._declared.get(check_name(name)) or self._usable(self._policy_of(name))
+            with self._lock:
+                cell = self.cells.get(name)
+                if cell is None:
+                    cell = Cell(name, policy, at=self.clock())
+                    cell.ticket = Ticket(cell, generation=0, epoch=self._epoch_of(cell))
+                    self.cells[name] = cell
+                    self._hints.add(name)
+            self._noticed()
+        cell.pinned = cell.pinned or pinned
+        return cell
+
+    def declare(self, name: str, policy: Policy) -> None:
+        """Give a breaker its policy.
+
+        Raises:
+            ConfigurationError: somebody gave it another one.
+        """
+        policy = self._usable(policy)
+        cell = self.cells.get(check_name(name))
+        known = cell.policy if cell is not None else self._declared.setdefault(name, policy)
+        if differences := policy.differences(known):
+            raise ConfigurationError(
+                f"breaker {name!r} is given two policies that differ in {', '.join(differences)}; give it one"
+            )
+        self._declared.setdefault(name, policy)
+
+    def _usable(self, policy: Policy) -> Policy:
+        """Without an agent nobody runs health checks, so calls must probe."""
+        return policy if self.tended or policy.health_check is None else replace(policy, health_check=None)
+
+    def _cells(self) -> list[Cell]:
+        with self._lock:
+            return list(self.cells.values())
+
+    def admission(self, cell: Cell) -> machine.Admission:
+        """What this breaker says now, from memory."""
+        return cell.admission(self.link.now())
+
+    def retry_after(self, cell: Cell) -> float | None:
+        """Seconds until a call may be admitted, from memory; see `machine.retry_after`."""
+        return machine.retry_after(cell.record, self.link.now())
+
+    # --- round trips: bounded by the store's timeout, and never on a hot path --------------------------------------
+
+    def refresh(self, names: Iterable[str] | None = None) -> None:
+        """Read the records of these breakers, or of all that are followed."""
+        started = self.clock()
+        cells = self._followed(started) if names is None else [self.cell(name) for name in names]
+        shared = [cell for cell in cells if cell.policy.scope == "fleet"]
+        snapshot = self.link.run(lambda store: store.read([cell.name for cell in shared]))
+        self.link.heard(snapshot.now)
+        for cell in shared:
+            record = snapshot.records[cell.name]
+            if cell.applied_at > started:
+                continue
+            if record.version == 0 and cell.shared is not None and _worth_restoring(cell.shared):
+                self._restore(cell, cell.shared)
+            elif not cell.known or record != cell.record or cell.ticket.epoch != self._epoch_of(cell):
+                log_learned(cell.record, record)
+                self._apply(cell, record)
+        for cell in cells:
+            cell.known = True
+
+    def _followed(self, now: float) -> list[Cell]:
+        """Views in use; idle ones are dropped, and made again at the next use."""
+        with self._lock:
+            for cell in list(self.cells.values()):
+                if now - cell.used_at > _IDLE and _plain(cell.record) and not cell.pinned:
+                    cell.passing = False
+                    del self.cells[cell.name]
+                    self._dropped(cell)
+            return list(self.cells.values())
+
+    def _restore(self, cell: Cell, lost: Record) -> None:
+        """The store was emptied: put back what it last had, or a generation would begin anew under calls in flight."""
+        logger.warning("breaker %r: the store lost its record; written back as %s", cell.name, lost.state)
+        if self._store_of(cell, lambda store: store.swap(lost, expected=0)):
+            self._apply(cell, replace(lost, version=1))
+        else:
+            self._hints.add(cell.name)
+
+    def forget(self, name: str) -> None:
+        """Remove a breaker from the store and from this process; it begins anew at its next use."""
+        with self._lock:
+            cell = self.cells.pop(name, None)
+            if cell is not None:
+                cell.passing = False
+        self.link.run(lambda store: store.forget(name))
+
+    def change(self, cell: Cell, step: Callable[[Record, float], Record]) -> Record:
+        """Apply ``step(record, now)`` by compare-and-set and return the record as it stands then.
+
+        Losing reads again and tries anew, so ``step`` may run several times. The winner announces the change.
+        """
+        for _ in range(_SWAP_TRIES):
+            if cell.ticket.epoch != self._epoch_of(cell):
+                self.refresh([cell.name])  # the versions of two stores do not compare
+            before, now = cell.record, self.link.now()
+            after = step(before, now)
+            if after is before:
+                return before
+            if self._store_of(cell, lambda store, b=before, a=after: store.swap(a, expected=b.version)):  # type: ignore[misc]
+                after = replace(after, version=before.version + 1)
+                self._apply(cell, after)
+                if change := change_between(before, after, at=now):
+                    self._announce(change)
+                return after
+            started = self.clock()
+            snapshot = self._store_of(cell, lambda store: store.read([cell.name]))
+            if cell.applied_at <= started:  # else another thread has seen more since
+                self._apply(cell, snapshot.records[cell.name])
+        logger.error("breaker %r: gave up a change after %d lost swaps", cell.name, _SWAP_TRIES)
+        return cell.record
+
+    def win_permit(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
+        """Lease one of the permits of this half-open generation; a ticket that carries it, or ``None``."""
+        generation, epoch = cell.record.generation, self._epoch_of(cell)
+        holder = f"{self.worker}:{os.urandom(8).hex()}"
+        key = permit_key(cell.name, generation)
+        limit, seconds = cell.policy.half_open_calls, ttl or cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
+        if self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=seconds)):
+            return Ticket(cell, generation=generation, epoch=epoch, permit=holder)
+        return None
+
+    def enter(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
+        """A ticket by whatever way the breaker allows now, winning a permit if that is what it takes."""
+        if not cell.known:
+            self.refresh([cell.name])
+        if cell.policy.health_check is None and machine.due(cell.record, self.link.now()):
+            self.refresh([cell.name])
+            self.change(cell, lambda record, now: machine.half_opened(record, now=now))
+        said = self.admission(cell)
+        if said is machine.Admission.ADMIT:
+            return cell.ticket
+        return self.win_permit(cell, ttl=ttl) if said is machine.Admission.PERMIT else None
+
+    def give_back(self, ticket: Ticket) -> None:
+        """End the lease of a permit, if the ticket has one."""
+        if ticket.permit is not None:
+            key, holder = permit_key(ticket.cell.name, ticket.generation), ticket.permit
+            self._store_of(ticket.cell, lambda store: store.release(key, holder))
+
+    def totals(self, cell: Cell) -> Totals:
+        """What the window of the present generation adds up to."""
+        return self._tally(cell, cell.record.generation, Delta())
+
+    def _tally(self, cell: Cell, generation: int, delta: Delta) -> Totals:
+        totals = self._store_of(
+            cell,
+            lambda store: store.tally(cell.name, delta, cell.policy.window, generation=generation, worker=self.worker),
+        )
+        if cell.policy.scope == "fleet":
+            self.link.heard(totals.now)
+        return totals
+
+    def _store_of(self, cell: Cell, operation: Callable[[Store], _T]) -> _T:
+        """Run on the shared store, or on this process's own for a breaker of scope "worker"."""
+        if cell.policy.scope == "worker":
+            if self._private is None:
+                self._private = MemoryStore(self.link.now)
+            return operation(self._private)
+        return self.link.run(operation)
+
+    def _epoch_of(self, cell: Cell) -> int:
+        """The epoch of the store that keeps this breaker; a breaker of scope "worker" never leaves its own."""
+        return self.link.epoch if cell.policy.scope == "fleet" else 0
+
+    def _apply(self, cell: Cell, record: Record) -> None:
+        with self._applying:
+            before = cell.record
+            cell.apply(record, epoch=self._epoch_of(cell), at=self.clock())
+            if self.link.connected:
+                cell.shared = record
+        if before != record:
+            for watcher in self.watchers:
+                isolated(watcher, cell, before)
+
+    def _announce(self, change: Change) -> None:
+        log_change(change)
+        for listener in self.listeners:
+            isolated(listener, change)
+
+
+def permit_key(name: str, generation: int) -> str:
+    """The lease under which a generation's permits are held."""
+    return f"{name}:{generation}:permit"
+
+
+def _plain(record: Record) -> bool:
+    """Closed, not overridden and with nothing to drain: nothing is lost if it is forgotten."""
+    return record.state is State.CLOSED and record.override is None and not record.draining
+
+
+def _worth_restoring(record: Record) -> bool:
+    """It says something that a fresh record does not: a generation, or an operator's word."""
+    return record.version > 0 and (record.generation > 0 or record.override is not None)
