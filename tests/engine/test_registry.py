@@ -17,8 +17,8 @@ from celery_breaker.core.record import Mode, Override, State
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta
 from celery_breaker.engine.registry import Outcome, Registry
-from celery_breaker.engine.views import permit_key
 from celery_breaker.engine.view import Ticket
+from celery_breaker.engine.views import permit_key
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.stores.base import Snapshot
 from celery_breaker.stores.memory import MemoryStore

@@ -1,4 +1,4 @@
-"""What integration tests of breakers share: settings that make an outage short, and a look at a breaker from outside."""
+"""What integration tests of breakers share: settings for a short outage, and a look at a breaker from outside."""
 
 from __future__ import annotations
 
