@@ -16,6 +16,9 @@ __all__ = ["MainLoop"]
 
 logger = logging.getLogger(__name__)
 
+_WAYS = 1000
+"""Ways that messages come (consumer, exchange, routing key) whose queue is remembered."""
+
 
 class MainLoop:
     """Stands for the loop of one worker across its reconnections.
@@ -27,6 +30,7 @@ class MainLoop:
     def __init__(self) -> None:
         self.connections = 0
         self._consumer: Any = None
+        self._origins: dict[tuple[str, str, str], str] = {}
 
     @property
     def evented(self) -> bool:
@@ -46,6 +50,7 @@ class MainLoop:
     def attach(self, consumer: Any) -> None:
         """This consumer is the one now."""
         self._consumer = consumer
+        self._origins.clear()
 
     def lost(self) -> None:
         """Its connection is gone."""
@@ -78,12 +83,18 @@ class MainLoop:
         self.soon(lambda: forget_locally(message))
 
     def origin(self, message: Message) -> str | None:
-        """The queue that a message came from; see `origin_queue`."""
-        consumer = self._consumer
+        """The queue that a message came from; see `origin_queue`. Asks the broker once for each way that messages come."""
+        consumer, info = self._consumer, message.delivery_info or {}
         if consumer is None or consumer.task_consumer is None:
             return None
+        way = (str(info.get("consumer_tag")), str(info.get("exchange")), str(info.get("routing_key")))
+        if way in self._origins:
+            return self._origins[way]
         tags = {tag: queue for queue, tag in consumer.task_consumer._active_tags.items()}
-        return origin_queue(message, consumer.task_consumer.queues, tags)
+        origin = origin_queue(message, consumer.task_consumer.queues, tags)
+        if origin is not None and len(self._origins) < _WAYS:
+            self._origins[way] = origin
+        return origin
 
 
 def _is_solo(consumer: Any) -> bool:
