@@ -83,7 +83,7 @@ class MainLoop:
         self.soon(lambda: forget_locally(message))
 
     def origin(self, message: Message) -> str | None:
-        """The queue that a message came from; see `origin_queue`. Asks the broker once for each way that messages come."""
+        """The queue that a message came from; see `origin_queue`. Asks the broker once for each way that they come."""
         consumer, info = self._consumer, message.delivery_info or {}
         if consumer is None or consumer.task_consumer is None:
             return None
