@@ -100,3 +100,8 @@ def test_memory_that_was_asked_for_is_not_shared_either() -> None:
     assert derive_store("memory://", result_backend="redis://", broker_url=None) == Derived(
         "memory://", "breaker_store says so", shared=False
     )
+
+
+def test_an_unknown_setting_names_the_nearest_known_one() -> None:
+    with pytest.raises(ConfigurationError, match="'breaker_tend_intervall'; did you mean 'breaker_tend_interval'"):
+        Settings.from_conf({"breaker_tend_intervall": 3})

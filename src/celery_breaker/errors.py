@@ -1,6 +1,8 @@
-"""Every exception that this package raises, from one root."""
+"""Every exception that this package raises, from one root, and how their messages name what was meant."""
 
 from __future__ import annotations
+
+import difflib
 
 __all__ = ["BreakerError", "BreakerOpen", "ConfigurationError", "StoreError"]
 
@@ -39,3 +41,14 @@ class BreakerOpen(BreakerError):
     def __str__(self) -> str:
         when = "" if self.retry_after is None else f", next call in {self.retry_after:.1f} s"
         return f"breaker {self.name!r} is open{when}"
+
+
+def suggestion(word: str, known: tuple[str, ...]) -> str:
+    """The end of a message about an unknown word: the nearest known one, else all of them.
+
+    Example:
+        >>> suggestion("parc", ("park", "retry"))
+        "; did you mean 'park'?"
+    """
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

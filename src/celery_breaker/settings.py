@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from celery_breaker.errors import ConfigurationError
+from celery_breaker.errors import ConfigurationError, suggestion
 
 __all__ = ["DEFAULTS", "Derived", "Settings", "derive_store"]
 
@@ -59,6 +59,9 @@ class Settings:
         Raises:
             ConfigurationError: a setting has a value that cannot work.
         """
+        for key in conf:
+            if str(key).startswith("breaker") and key not in DEFAULTS:
+                raise ConfigurationError(f"unknown setting {key!r}{suggestion(str(key), tuple(DEFAULTS))}")
         values = {name: conf.get(name, default) for name, default in DEFAULTS.items()}
         for name in _SECONDS:
             value = values[name]

@@ -133,3 +133,10 @@ def inner(folder: str, number: int) -> str:
     except BreakerOpen:
         return "open"
     return "up"
+
+
+@shared_task(name="guarded.slow_failure", base=BreakerTask, breaker="svc")
+def slow_failure(folder: str, number: int, seconds: float) -> None:
+    audit_line(str(Path(folder, "started")), number)
+    time.sleep(seconds)
+    raise ServiceDown("too late")

@@ -9,6 +9,7 @@ from celery import Task
 
 from tests.integration import guarded
 from tests.support.breakers import QUICK, breaker_in, conf
+from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import WorkerFactory
 
@@ -49,3 +50,16 @@ def test_a_revoked_and_terminated_task_says_nothing_of_the_service(
     result.revoke(terminate=True, signal="SIGKILL")
     eventually(lambda: result.state == "REVOKED", "it should have been revoked", timeout=20)
     assert seen.state == "closed"
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_what_ends_during_a_warm_shutdown_still_counts(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any, pool: str
+) -> None:
+    worker = worker_factory(pool=pool, concurrency=3, conf=conf(redis_server, breakers={"svc": LONG}))
+    seen = breaker_in(worker.app, "svc")
+    for number in range(3):
+        guarded.slow_failure.delay(service.folder, number, 2)
+    eventually(lambda: len(service.noted("started")) == 3, "all should run", timeout=20)
+    assert worker.stop() == 0
+    assert seen.state == "open"

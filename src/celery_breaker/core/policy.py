@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from celery_breaker.core.backoff import Backoff, check_backoff
 from celery_breaker.core.verdict import Classifier, ExceptionSpec
 from celery_breaker.core.windows import Window, parse_window
-from celery_breaker.errors import ConfigurationError
+from celery_breaker.errors import ConfigurationError, suggestion
 
-__all__ = ["ON_OPEN", "Policy", "suggestion"]
+__all__ = ["ON_OPEN", "Policy"]
 
 ON_OPEN = ("park", "retry", "fail")
 """Named answers to a call that is not admitted; a callable or its dotted path is the other kind."""
@@ -22,12 +21,6 @@ _OPTIONAL_COUNTS = ("consecutive_failures", "max_deferrals")
 _RATES = ("failure_rate", "jitter")
 _SECONDS = ("recovery_timeout", "max_recovery_timeout")
 _OPTIONAL_SECONDS = ("slow_call_duration", "probe_timeout", "max_deferral_age")
-
-
-def suggestion(word: str, known: tuple[str, ...]) -> str:
-    """``" (did you mean 'x'?)"``, or nothing when no known word is near."""
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

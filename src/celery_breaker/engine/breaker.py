@@ -19,7 +19,7 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.default import current_registry, registry_at
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
-from celery_breaker.errors import BreakerOpen, ConfigurationError, StoreError
+from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError, StoreError
 from celery_breaker.stores.base import Store
 
 __all__ = ["Breaker", "outcome_of"]
@@ -142,7 +142,10 @@ class Breaker:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         entry = _entries.get()
-        assert entry is not None and entry[0] is self, "with-blocks of breakers must nest"
+        if entry is None or entry[0] is not self:
+            raise BreakerError(
+                f"with-blocks must nest, but {self!r} is not the last that was entered; end the inner first"
+            )
         _entries.set(entry[3])
         self._ended(entry[1], entry[2], exception=exc)
 

@@ -128,10 +128,6 @@ class Deferrer:
             taken.add(self._parked.popleft())
         return taken
 
-    def abandon(self) -> None:
-        """The connection they came over is gone: the broker gives these messages out again."""
-        self._waiting.clear()
-
     def close(self) -> None:
         """Finish what is in hand and stop."""
         self._background.stop()
@@ -185,6 +181,7 @@ class Deferrer:
 
     def _settle(self, refused: Refused, how: Callable[[], object]) -> None:
         self._settled.add(id(refused))
+        self._tries.pop(id(refused), None)
         how()
 
     def _move(self, refused: Refused, origin: str) -> Move:
@@ -254,7 +251,6 @@ class Deferrer:
             self._tries[id(refused)] += 1
             if self._tries[id(refused)] < _TRIES:
                 raise
-            del self._tries[id(refused)]
             logger.error("the failure of task %s[%s] could not be recorded: %r", task.name, context.id, failure)
         self._settle(refused, refused.ack)
         self._loop.send_event(

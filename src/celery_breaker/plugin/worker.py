@@ -90,9 +90,8 @@ class WorkerSide:
         self.deferrer.inline = not self.loop.evented
 
     def disconnected(self) -> None:
-        """The connection is gone, and with it every message in hand."""
+        """The connection is gone, and with it every message in hand: the broker gives them out again."""
         self.loop.lost()
-        self.deferrer.abandon()
 
     def tend_soon(self) -> None:
         """Somebody asked for a round of the agent."""

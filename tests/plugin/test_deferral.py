@@ -1,0 +1,121 @@
+"""The deferrer: what is in hand stays in hand until it is safe, and is let go when the broker gives it out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Message
+
+from celery_breaker.engine.registry import Registry
+from celery_breaker.plugin.deferral import Deferrer, Refused
+from celery_breaker.plugin.mainloop import MainLoop
+from celery_breaker.plugin.note import Note
+from celery_breaker.plugin.parking import Move
+from celery_breaker.stores.memory import MemoryStore
+
+
+class FakeLot:
+    """Notes what it moves; fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.moved: list[Move] = []
+
+    def move(self, moves: Sequence[Move]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionResetError("the broker is away")
+        for move in moves:
+            if move.current():
+                self.moved.append(move)
+                move.ack()
+
+    def close(self) -> None:
+        pass
+
+
+class World:
+    def __init__(self, app: Celery) -> None:
+        self.lot, self.loop = FakeLot(), MainLoop()
+        self.registry = Registry(MemoryStore())
+        self.deferrer = Deferrer(app, self.registry, self.lot, loop=self.loop)  # type: ignore[arg-type]
+        self.acked: list[str] = []
+        self.task = SimpleNamespace(name="tests.add", ignore_result=True, backend=None)
+
+    def refuse(self, task_id: str, *, action: str = "park", headers: Mapping[str, Any] | None = None) -> None:
+        message = Message(body="[[], {}, {}]", headers={"id": task_id, "task": "tests.add", **(headers or {})})
+        refused = Refused(
+            task=self.task,  # type: ignore[arg-type]
+            message=message,
+            origin="celery",
+            action=action,
+            cell=self.registry.cell("svc"),
+            connection=self.loop.connections,
+            ack=lambda: self.acked.append(task_id),
+            gone=lambda: None,
+        )
+        self.deferrer._waiting.append(refused)
+
+    def work(self) -> float:
+        return self.deferrer._work()
+
+
+@pytest.fixture
+def world(make_app: Callable[[Mapping[str, Any]], Celery]) -> World:
+    return World(make_app({"broker_url": "memory://"}))
+
+
+def test_a_parked_message_is_acknowledged_after_it_was_moved(world: World) -> None:
+    world.refuse("1")
+    world.work()
+    assert [move.queue for move in world.lot.moved] == ["celery_breaker.parked.svc"]
+    assert world.acked == ["1"]
+
+
+def test_while_the_broker_is_away_nothing_is_acknowledged_and_all_is_tried_again(world: World) -> None:
+    world.lot.failures = 2
+    world.refuse("1")
+    world.refuse("2")
+    assert world.work() == 1.0
+    assert world.work() == 1.0
+    assert world.acked == []
+    world.work()
+    assert world.acked == ["1", "2"]
+
+
+def test_a_message_of_a_lost_connection_is_neither_moved_nor_acknowledged(world: World) -> None:
+    """The broker gives it out again: a copy in the parking queue would run twice."""
+    world.lot.failures = 1
+    world.refuse("1")
+    world.work()
+    world.loop.lost()
+    world.refuse("2")
+    world.work()
+    assert world.acked == ["2"]
+    assert len(world.lot.moved) == 1
+
+
+def test_the_note_counts_deferrals_and_remembers_the_first(world: World) -> None:
+    world.refuse("1", headers=Note(deferrals=2, first=5.0).on({}))
+    world.work()
+    note = Note.of(world.lot.moved[0].headers)
+    assert (note.deferrals, note.first, note.queue, note.breaker) == (3, 5.0, "celery", "svc")
+
+
+def test_a_retry_goes_back_to_its_queue_with_an_eta(world: World) -> None:
+    world.refuse("1", action="retry")
+    world.work()
+    assert world.lot.moved[0].queue == "celery"
+    assert world.lot.moved[0].headers["eta"]
+
+
+def test_what_was_parked_is_told_once(world: World) -> None:
+    world.refuse("1")
+    world.refuse("2")
+    world.work()
+    assert world.deferrer.take_parked() == {"svc"}
+    assert world.deferrer.take_parked() == set()
