@@ -68,6 +68,13 @@ def change_between(before: Record, after: Record, *, at: float) -> Change | None
         at=at,
         until=after.until,
         trips=after.trips,
-        reason=after.override.reason if after.override and after.override != before.override else after.reason,
+        reason=_reason(before, after),
         by=after.override.by if after.override else "",
     )
+
+
+def _reason(before: Record, after: Record) -> str:
+    """Why: the operator's word if it is the news, else what moved the state."""
+    if before.override != after.override and before.generation == after.generation:
+        return after.override.reason if after.override else ""
+    return after.reason

@@ -34,7 +34,8 @@ def log_change(change: Change) -> None:
         )
     if change.overridden:
         who = f" by {change.by}" if change.by else ""
-        logger.warning("breaker %r is now %s%s: %s", change.name, change.mode_after, who, change.reason, extra=extra)
+        why = f": {change.reason}" if change.reason and not change.moved else ""
+        logger.warning("breaker %r is now %s%s%s", change.name, change.mode_after, who, why, extra=extra)
 
 
 def log_learned(before: Record, after: Record) -> None:
