@@ -173,6 +173,9 @@ class Views:
                 if now - cell.used_at > _IDLE and _plain(cell.record) and not cell.pinned:
                     cell.passing = False
                     del self.cells[cell.name]
+                    for store in (self.link.shared, self._private):
+                        if isinstance(store, MemoryStore):  # nobody else would ever forget it there
+                            store.forget(cell.name)
                     self._dropped(cell)
             return list(self.cells.values())
 

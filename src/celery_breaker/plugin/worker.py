@@ -88,10 +88,17 @@ class WorkerSide:
         """The consumer has a connection, perhaps a new one."""
         self.loop.attach(consumer)
         self.deferrer.inline = not self.loop.evented
+        self._warn_of_unheard_verdicts()
 
     def disconnected(self) -> None:
         """The connection is gone, and with it every message in hand: the broker gives them out again."""
         self.loop.lost()
+
+    def _warn_of_unheard_verdicts(self) -> None:
+        """A pool process tells its verdicts to the store; where it is not shared, nobody else hears them."""
+        judged = [name for name, policy in self.policies.declared.items() if policy.classify is not None]
+        if judged and self.loop.forks and not self.breakers.derived.shared:
+            logger.warning("classify of %s is not used: prefork needs a shared store, set breaker_store", judged)
 
     def tend_soon(self) -> None:
         """Somebody asked for a round of the agent."""
