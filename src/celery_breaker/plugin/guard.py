@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
@@ -15,16 +14,15 @@ from celery.worker import state as worker_state
 from celery_breaker.core.deferrals import may_defer
 from celery_breaker.core.machine import Admission
 from celery_breaker.core.names import fields_of, fill
-from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.registry import Outcome, Registry
+from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell, Ticket
-from celery_breaker.engine.views import DEFAULT_PROBE_TIMEOUT
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.arguments import Binder
 from celery_breaker.plugin.deferral import Refused
 from celery_breaker.plugin.inside import FALLBACK, TICKETS
 from celery_breaker.plugin.note import Note
+from celery_breaker.plugin.turnstile import Gated, SetAside, Turnstile
 
 if TYPE_CHECKING:
     from kombu import Message
@@ -34,38 +32,9 @@ if TYPE_CHECKING:
     from celery_breaker.plugin.mainloop import MainLoop
     from celery_breaker.plugin.policies import Policies
 
-__all__ = ["Gated", "Guard", "SetAside"]
+__all__ = ["Guard"]
 
 logger = logging.getLogger(__name__)
-
-
-class Gated(Protocol):
-    """What the guard needs of a request: some of `celery.worker.request.Request`, and the tickets."""
-
-    id: str
-    acknowledged: bool
-    tickets: tuple[Ticket, ...] | None
-    time_limits: tuple[float | None, float | None]
-
-    @property
-    def args(self) -> Sequence[object]: ...
-
-    @property
-    def kwargs(self) -> Mapping[str, object]: ...
-
-    @property
-    def message(self) -> Message: ...
-
-    @property
-    def request_dict(self) -> dict[str, object]: ...
-
-    def revoked(self) -> bool: ...
-
-    def acknowledge(self) -> None: ...
-
-
-class SetAside(TaskRevokedError):
-    """Makes the worker give the slot back and go on."""
 
 
 class Guard:
@@ -94,7 +63,7 @@ class Guard:
         self._loop = loop
         self._deferrer = deferrer
         self._shared = shared
-        self._held: Counter[str] = Counter()
+        self._turnstile = Turnstile(task, registry=registry, loop=loop, admit=self._admit, refuse=self._refuse)
         self._dynamic = any(fields_of(template) for template in templates)
         self._binder = Binder(task)
         self._fixed = () if self._dynamic else tuple(self.registry.cell(name, pinned=True) for name in templates)
@@ -197,7 +166,7 @@ class Guard:
             else:
                 asking.append(cell)
         if asking:
-            self._ask(request, asking, tickets)
+            self._turnstile.ask(request, asking, tickets)
             raise SetAside(request.id)
         self._admit(request, tickets)
 
@@ -211,60 +180,6 @@ class Guard:
         if not self._loop.forks:
             return True
         return self._shared and self.registry.link.connected and all(t.cell.policy.scope == "fleet" for t in tickets)
-
-    def _ask(self, request: Gated, cells: list[Cell], tickets: list[Ticket]) -> None:
-        """Hold the request until the reporter has won what it takes for one breaker after the other."""
-        cell, rest = cells[0], cells[1:]
-        connection = self._loop.connections
-        if cell.known and self._held[cell.name] >= 2 * cell.policy.half_open_calls:
-            self._drop(tickets)
-            self._loop.soon(partial(self._refuse_held, request, cell))
-            return
-        self._held[cell.name] += 1
-
-        def answered(ticket: Ticket | None) -> None:
-            self._loop.soon(partial(self._answered, request, cell, rest, tickets, ticket, connection))
-
-        self.registry.ask(cell, answered, ttl=self._permit_ttl(cell, request))
-
-    def _answered(
-        self,
-        request: Gated,
-        cell: Cell,
-        rest: list[Cell],
-        tickets: list[Ticket],
-        ticket: Ticket | None,
-        connection: int,
-    ) -> None:
-        """On the main loop: run the held request, ask the next breaker, or set the request aside."""
-        self._held[cell.name] -= 1
-        won = [*tickets, ticket] if ticket is not None else tickets
-        if connection != self._loop.connections:
-            self._drop(won)  # the broker gives this message out again
-        elif ticket is None:
-            self._drop(won)
-            self._refuse_held(request, cell)
-        elif rest:
-            self._ask(request, rest, won)
-        else:
-            self._admit(request, won)
-            self._loop.run(request)
-
-    def _refuse_held(self, request: Gated, cell: Cell) -> None:
-        try:
-            self._refuse(request, cell)
-        except SetAside:
-            return
-        self._loop.run(request)  # a fallback runs in the pool
-
-    def _drop(self, tickets: list[Ticket]) -> None:
-        for ticket in tickets:
-            if ticket.permit is not None:
-                self.registry.report(Outcome(ticket, Verdict.NEUTRAL))
-
-    def _permit_ttl(self, cell: Cell, request: Gated) -> float:
-        hard = request.time_limits[0] or self.task.time_limit
-        return cell.policy.probe_timeout or (hard + 5.0 if hard else DEFAULT_PROBE_TIMEOUT)
 
     # --- refusal ------------------------------------------------------------------------------------------------------
 
