@@ -49,3 +49,8 @@ def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigurationError, match=r"pip install 'celery-breaker\[redis\]'"):
         open_store("redis://localhost")
     assert isinstance(open_store("memory://"), MemoryStore)
+
+
+def test_a_path_that_is_no_database_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="ends in 'notadb', and not in the number of a database"):
+        open_store("redis://localhost:6379/notadb")

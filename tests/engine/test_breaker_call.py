@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -531,3 +531,29 @@ def test_a_breaker_whose_registry_was_closed_finds_its_place_again(registry: Reg
         breaker.call(lambda: None)
         registry.close()
         assert breaker.call(lambda: 5) == 5
+
+
+def test_what_is_forced_open_is_open(breaker: Breaker) -> None:
+    breaker.open(reason="maintenance")
+    assert (breaker.state, breaker.mode) == (State.OPEN, Mode.FORCED_OPEN)
+
+
+def test_failures_while_disabled_do_not_trip_it_afterwards(breaker: Breaker, registry: Registry) -> None:
+    breaker.disable()
+    for _ in range(10):
+        with pytest.raises(ServiceDown):
+            breaker.call(down)
+    registry.work()
+    breaker.auto()
+    with pytest.raises(ServiceDown):
+        breaker.call(down)
+    registry.work()
+    assert breaker.state is State.CLOSED
+
+
+def test_a_generator_function_is_refused(breaker: Breaker) -> None:
+    def rows() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(ConfigurationError, match="is a generator"):
+        breaker(rows)

@@ -157,7 +157,7 @@ def test_list_without_breakers_says_what_is_declared(make_line: Callable[..., Li
     [
         ({}, 0),
         ({"state": State.OPEN, "until": 9e9}, 3),
-        ({"state": State.HALF_OPEN}, 3),
+        ({"state": State.HALF_OPEN}, 0),
         ({"override": Override(mode=Mode.FORCED_OPEN, since=0)}, 3),
         ({"override": Override(mode=Mode.FORCED_OPEN, since=0, expires=1)}, 0),
         ({"state": State.OPEN, "until": 9e9, "override": Override(mode=Mode.DISABLED, since=0)}, 0),
@@ -509,8 +509,8 @@ def test_durations_are_for_humans(seconds: float, text: str) -> None:
     [
         ({}, "smtp: closed"),
         ({"state": "open", "retry_after": 18.2, "reason": "it fails"}, "smtp: open; next call in 18 s; it fails"),
-        ({"state": "open", "retry_after": 0.0}, "smtp: open; next call any moment"),
-        ({"state": "half_open", "parked": 1200}, "smtp: half-open; probing; 1,200 parked"),
+        ({"state": "open", "retry_after": 0.0}, "smtp: open; next call now, as a probe"),
+        ({"state": "half_open", "parked": 1200}, "smtp: half-open; next call now, as a probe; 1,200 parked"),
         ({"mode": "forced_open", "override_by": "a@b"}, "smtp: forced open by a@b, until lifted"),
         (
             {"mode": "forced_open", "override_expires_in": 60.0, "override_reason": "x"},

@@ -60,3 +60,8 @@ def test_options_without_a_breaker_are_refused(app: Celery) -> None:
     app.tasks["mail.send"].breaker_options = {"max_failures": 1}
     with pytest.raises(ConfigurationError, match="names no breaker"):
         collect(app, {})
+
+
+def test_a_pattern_that_matches_no_task_is_said(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    collect(app, {"smtp": {"tasks": ["mial.*"]}})
+    assert "'mial.*' matches no task" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from celery_breaker.core.backoff import Backoff, check_backoff
 from celery_breaker.core.verdict import Classifier, ExceptionSpec
@@ -86,6 +87,12 @@ class Policy:
     health_check: str | Callable[[], object] | None = None
     ramp_start: float = 10.0
 
+    if not TYPE_CHECKING:  # the type checker knows the options without
+
+        def __new__(cls, **options: object) -> Policy:
+            cls._check_known(options)
+            return object.__new__(cls)
+
     def __post_init__(self) -> None:
         for name in ("failures", "ignore"):
             object.__setattr__(self, name, _exception_spec(name, getattr(self, name)))
@@ -155,11 +162,15 @@ class Policy:
             ...
             celery_breaker.errors.ConfigurationError: unknown option 'max_failure'; did you mean 'max_failures'?
         """
+        cls._check_known(options)
+        return cls(**options)  # type: ignore[arg-type]
+
+    @classmethod
+    def _check_known(cls, options: Mapping[str, object]) -> None:
         known = tuple(field.name for field in dataclasses.fields(cls))
         for option in options:
             if option not in known:
                 raise ConfigurationError(f"unknown option {option!r}{suggestion(option, known)}")
-        return cls(**options)  # type: ignore[arg-type]
 
     def differences(self, other: Policy) -> tuple[str, ...]:
         """Names of the options in which two policies differ."""

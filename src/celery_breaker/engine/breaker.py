@@ -85,6 +85,8 @@ class Breaker:
 
     def __init__(self, name: str, *, policy: Policy | None = None, store: str | Store | None = None) -> None:
         self.name = check_name(name)
+        if policy is not None and not isinstance(policy, Policy):
+            raise ConfigurationError(f"policy={policy!r} is no Policy; Policy.from_options makes one from a mapping")
         self._policy = policy
         self._store = store
         self._cell: Cell | None = None
@@ -123,6 +125,8 @@ class Breaker:
         """Decorate a function so that each call goes through `call`."""
         if inspect.iscoroutinefunction(service) or inspect.isasyncgenfunction(service):
             raise ConfigurationError(f"{service!r} is asynchronous, and breakers guard only plain functions so far")
+        if inspect.isgeneratorfunction(service):
+            raise ConfigurationError(f"{service!r} is a generator, whose call does nothing yet; guard what it calls")
 
         @functools.wraps(service)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -195,8 +199,13 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """The state, read from the store."""
-        return self._fresh().state
+        """The state in force, read from the store: what is forced open is open.
+
+        An open breaker whose time has come stays open until somebody calls; test `retry_after` to know whether to.
+        """
+        record = self._fresh()
+        forced = machine.mode_at(record, self._own()[0].link.now()) is Mode.FORCED_OPEN
+        return State.OPEN if forced else record.state
 
     @property
     def mode(self) -> Mode:
@@ -229,7 +238,7 @@ class Breaker:
             raise StoreError(f"breaker {self.name!r} was changed in this process alone: its store is out of reach")
 
     def _override(self, mode: Mode, reason: str, expires: float | None, by: str) -> None:
-        if expires is not None and not expires > 0:
+        if expires is not None and not (isinstance(expires, (int, float)) and expires > 0):
             raise ConfigurationError(f"expires={expires!r} must be a number of seconds above 0")
         self._change(
             lambda record, now: machine.override(record, mode, now=now, reason=reason, by=by, expires_in=expires)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery_breaker.core import machine
-from celery_breaker.core.record import Record, State
+from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.background import Background
@@ -173,6 +173,8 @@ class Registry(Views):
     def _add(self, ticket: Ticket, more: Delta) -> None:
         if ticket.epoch != self._epoch_of(ticket.cell) or ticket.generation != ticket.cell.record.generation:
             return  # of another store's generations, or too late to count in this one's window
+        if machine.mode_at(ticket.cell.record, self.link.now()) is Mode.DISABLED:
+            return  # whoever disabled it knows of these failures
         key = (ticket.cell, ticket.generation)
         known = self._pending.get(key, Delta())
         self._pending[key] = Delta(

@@ -58,6 +58,11 @@ class ConsumerStep(bootsteps.StartStopStep):
         if (side := _side_of(consumer)) is not None:
             side.connected(consumer)
 
+    def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
+        """The loop is about to run."""
+        if (side := _side_of(consumer)) is not None:
+            side.loop.listen(hub)
+
     def stop(self, consumer: Any) -> None:
         """The connection is gone, or the worker stops consuming."""
         if (side := _side_of(consumer)) is not None:

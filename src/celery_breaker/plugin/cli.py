@@ -25,7 +25,7 @@ Exit codes:
   0  done; for `status`: the breaker admits calls
   1  error, such as a setting that cannot work
   2  usage: an option or a name that cannot be
-  3  `status` only: the breaker is open, half-open or forced open
+  3  `status` only: the breaker refuses calls now
   4  the store cannot be reached; for `release` and `purge`, the broker too
   5  no such breaker"""
 

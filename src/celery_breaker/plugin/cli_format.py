@@ -93,7 +93,7 @@ def _next_call(status: Status) -> str:
         return "when lifted"
     if status.retry_after > 0:
         return f"in {human(status.retry_after)}"
-    return "probing" if status.state == State.HALF_OPEN else "any moment"
+    return "now, as a probe"
 
 
 def _parked(status: Status) -> str:
@@ -133,7 +133,7 @@ def sentence(status: Status) -> str:
     if observing:
         parts.append(f"state {_STATES[State(status.state)]}")
     if status.mode == Mode.AUTO and status.state != State.CLOSED:
-        parts.append(f"next call {_next_call(status)}" if status.state == State.OPEN else "probing")
+        parts.append(f"next call {_next_call(status)}")
         parts += [plain(status.reason)] if status.reason else []
     if status.parked:
         parts.append(f"{_parked(status)} parked" + (", going back" if _returning(status) else ""))

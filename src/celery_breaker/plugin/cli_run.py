@@ -48,12 +48,12 @@ def show_all(context: CLIContext, *, as_json: bool) -> None:
 
 
 def show_one(context: CLIContext, name: str, *, as_json: bool) -> int:
-    """Print one breaker; the exit code says whether it admits calls."""
+    """Print one breaker; the exit code says whether a call may be made, be it as a probe."""
     with opened(context) as session:
         session.require(name)
         [status] = session.statuses([name])
     click.echo(show.as_json(status.as_dict()) if as_json else "\n".join(show.detail(status, colour=_colour(context))))
-    return 0 if show.admits(status) else _REFUSES
+    return 0 if status.retry_after == 0 else _REFUSES
 
 
 def watch(context: CLIContext, *, interval: float, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from celery_breaker.plugin import waker
 from celery_breaker.plugin.parking import origin_queue
 from celery_breaker.plugin.parking_redis import forget_locally
 
@@ -30,6 +31,7 @@ class MainLoop:
     def __init__(self) -> None:
         self.connections = 0
         self._consumer: Any = None
+        self._waker: waker.Waker | None = None
         self._origins: dict[tuple[str, str, str], str] = {}
 
     @property
@@ -67,6 +69,14 @@ class MainLoop:
             _isolated(call)
         else:
             consumer.call_soon(_isolated, call)
+            if self._waker is not None:
+                self._waker.wake()
+
+    def listen(self, hub: Any) -> None:
+        """The consumer is about to enter this loop."""
+        if waker.needed(hub):
+            self._waker = self._waker or waker.Waker()
+            self._waker.register(hub)
 
     def run(self, request: Any) -> None:
         """Send a request to the pool the way the consumer does."""

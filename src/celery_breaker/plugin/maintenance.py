@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from celery_breaker.engine.breaker import Breaker
+from celery_breaker.errors import ConfigurationError, suggestion
+from celery_breaker.plugin.app import breakers_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -20,29 +22,35 @@ def register(app: Celery) -> None:
     if "celery_breaker.open" in app.tasks:
         return
 
+    def named(name: str) -> Breaker:
+        breakers = breakers_of(app)
+        if not breakers.policies.knows(name) and name not in breakers.registry.link.run(lambda store: store.names()):
+            raise ConfigurationError(f"no breaker {name!r}{suggestion(name, tuple(breakers.policies.declared))}")
+        return Breaker(name)
+
     def force_open(name: str, reason: str = "", expires: float | None = None) -> None:
         """Force a breaker open, for ``expires`` seconds or until lifted."""
-        Breaker(name).open(reason=reason, expires=expires, by=_BY)
+        named(name).open(reason=reason, expires=expires, by=_BY)
 
     def disable(name: str, reason: str = "", expires: float | None = None) -> None:
         """Have a breaker admit everything."""
-        Breaker(name).disable(reason=reason, expires=expires, by=_BY)
+        named(name).disable(reason=reason, expires=expires, by=_BY)
 
     def observe(name: str, reason: str = "", expires: float | None = None) -> None:
         """Have a breaker admit everything, and report what it would have done."""
-        Breaker(name).observe(reason=reason, expires=expires, by=_BY)
+        named(name).observe(reason=reason, expires=expires, by=_BY)
 
     def auto(name: str) -> None:
         """Lift what was forced."""
-        Breaker(name).auto()
+        named(name).auto()
 
     def close(name: str) -> None:
         """Close a breaker."""
-        Breaker(name).close(reason="closed by a task")
+        named(name).close(reason="closed by a task")
 
     def reset(name: str) -> None:
         """Make a breaker as good as new."""
-        Breaker(name).reset(reason="reset by a task")
+        named(name).reset(reason="reset by a task")
 
     actions: dict[str, Callable[..., None]] = {
         "open": force_open,

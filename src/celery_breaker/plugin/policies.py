@@ -52,6 +52,10 @@ class Policies:
                 return self.declared[template]
         return Policy()
 
+    def knows(self, name: str) -> bool:
+        """Whether the name is declared, or could come from a template."""
+        return name in self.declared or any(pattern.fullmatch(name) for pattern, _ in self._patterns)
+
     def names(self) -> list[str]:
         """Declared names that are not templates."""
         return [name for name in self.declared if not fields_of(name)]
@@ -110,6 +114,10 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Polici
             _check_template(task, name)
         if guarded := tuple(dict.fromkeys(names + attached)):
             policies.guarded[task.name] = guarded
+    for name, conf in breakers.items():
+        for pattern in conf.get("tasks", ()):  # type: ignore[attr-defined]
+            if not fnmatch.filter(app.tasks, str(pattern)):
+                logger.warning("breakers[%r]['tasks']: %r matches no task", name, pattern)
     for name in dict.fromkeys([*breakers, *named]):
         merged = {**options.get(name, ("", {}))[1], **breakers.get(name, {})}
         merged.pop("tasks", None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.stores.base import Store
 
@@ -33,6 +35,9 @@ def open_store(url: str, *, prefix: str = "celery-breaker", timeout: float = 1.0
     except ImportError:
         raise ConfigurationError("breaker_store needs the Redis driver; pip install 'celery-breaker[redis]'") from None
     try:
+        path = urlsplit(url).path.strip("/")
+        if scheme != "unix" and path and not path.isdigit():
+            raise ValueError(f"it ends in {path!r}, and not in the number of a database")
         return RedisStore(url, prefix=prefix, timeout=timeout)
     except (TypeError, ValueError, AttributeError) as exc:
         raise ConfigurationError(f"breaker_store cannot be understood as a {scheme}:// URL: {exc}") from None
