@@ -21,6 +21,7 @@ from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError, StoreError
 from celery_breaker.stores.base import Store
+from celery_breaker.stores.memory import MemoryStore
 
 __all__ = ["Breaker", "outcome_of"]
 
@@ -232,6 +233,8 @@ class Breaker:
 
     def _change(self, step: Callable[[Record, float], Record]) -> None:
         registry, cell = self._own()
+        if self._store is None and registry.link.shared.url == MemoryStore.url:
+            logger.warning("breaker %r is kept by this process alone; import the app, or give it a store", self.name)
         registry.refresh([self.name])
         registry.change(cell, step)
         if not registry.link.connected:
