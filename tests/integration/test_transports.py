@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
 
@@ -30,6 +32,17 @@ def test_the_filesystem(worker_factory: WorkerFactory, service: Service, redis_s
     assert result.get(timeout=30) == 1
 
 
+@pytest.fixture
+def logging_kept() -> Iterator[None]:
+    """A worker in this process sets up logging for all of it."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.mark.usefixtures("logging_kept")
 def test_memory_within_one_process(make_app: Callable[[Mapping[str, Any]], Celery], service: Service) -> None:
     app = make_app(
         {
