@@ -8,11 +8,13 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 .NOTPARALLEL:
-.PHONY: help venv demo test services lint clean
+.PHONY: help venv demo test chaos bench services lint clean
 
 help:
 	@echo "make demo      watch an outage pass, in the terminal (about a minute)"
 	@echo "make test      the whole test suite, on the built wheel; ARGS='-k name -x' goes to pytest"
+	@echo "make chaos     the long form of the chaos tests: servers and workers killed at random (about half an hour)"
+	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
 	@echo "make lint      ruff, mypy and the import contracts"
 	@echo "make services  install redis-server and rabbitmq-server (Debian, needs root or sudo)"
 	@echo "make venv      only set up .venv"
@@ -42,6 +44,10 @@ $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo]"
 	@touch $@
 
+$(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo]" --group bench --requirement bench/requirements.txt
+	@touch $@
+
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django]" --group lint
 	@touch $@
@@ -51,6 +57,13 @@ demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
 
 test: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
 	$(BIN)/pytest $(ARGS)
+
+# Property tests take their long form too.
+chaos: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+	CELERY_BREAKER_CHAOS=long $(BIN)/pytest -s tests/chaos tests/core $(ARGS)
+
+bench: $(VENV)/.stamp-bench $(VENV)/.stamp-wheel
+	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .
