@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from celery_breaker.errors import ConfigurationError
 
-__all__ = ["MAX_NAME", "check_name", "fields_of", "fill"]
+__all__ = ["MAX_NAME", "check_name", "fields_of", "fill", "is_name"]
 
 MAX_NAME = 200
 """Longest name, in characters."""
@@ -27,6 +27,14 @@ def check_name(name: str) -> str:
     if not name.isprintable():
         raise ConfigurationError(f"breaker name {name!r} has control characters; use printable ones only")
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether this can be a breaker's name; what others wrote into a store may not be one."""
+    try:
+        return bool(check_name(name))
+    except ConfigurationError:
+        return False
 
 
 def fields_of(template: str) -> tuple[str, ...]:

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celery_breaker.core import machine, ramp
-from celery_breaker.core.names import check_name
+from celery_breaker.core.names import is_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.engine.views import DEFAULT_PROBE_TIMEOUT
-from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.parking import Lot
 
@@ -104,7 +103,7 @@ class Agent:
         self._memory = _Memory()
         self._full_at = 0.0
         self._late: set[str] = set()
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
 
     def tend(self, *, full: bool = False) -> float:
         """One round, if the lease can be had. Returns the seconds until another may be worth while.
@@ -142,48 +141,55 @@ class Agent:
 
     def _look_at_all(self) -> None:
         registry = self._registry
-        names = {name for name in registry.link.run(lambda store: store.names()) if _is_name(name)}
+        names = {name for name in registry.link.run(lambda store: store.names()) if is_name(name)}
         registry.refresh(names | set(registry.cells))
         declared = self._breakers.policies.names()
-        for name in names.difference(declared):
-            record, now = registry.cell(name).record, registry.link.now()
-            if _idle(record) and record.override is None and now - record.since > _FORGET_AFTER:
-                self._forget_if_unused(name)
         for name in {*names, *declared}:
             cell = registry.cell(name)
-            if _idle(cell.record) and self._size(name):
+            if not _idle(cell.record):
+                continue
+            if self._size(name):
                 self._late.add(name)
+            elif name not in declared and self._unused(cell):
+                registry.forget(name)
 
-    def _forget_if_unused(self, name: str) -> None:
-        if self._registry.totals(self._registry.cell(name)).calls == 0 and not self._size(name):
-            self._registry.forget(name)
+    def _unused(self, cell: Cell) -> bool:
+        """Closed for long, with no word of an operator, and not called."""
+        record = cell.record
+        long = self._registry.link.now() - record.since > _FORGET_AFTER
+        return long and record.override is None and self._registry.totals(cell).calls == 0
 
     # --- one breaker --------------------------------------------------------------------------------------------------
 
     def _tend_one(self, cell: Cell) -> float:
-        """Do what is due for one breaker, isolated; seconds until more may be."""
-        registry, name = self._registry, cell.name
+        """Do what is due for one breaker; seconds until more may be. A failure is logged once and goes no further."""
         try:
-            if name in self._late:
-                self._late.discard(name)
-                registry.change(cell, lambda record, now: machine.expect_backlog(record))
-            record = registry.change(cell, lambda record, now: machine.relax(record, now=now))
-            if machine.due(record, registry.link.now()):
-                registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
-                return _NEWS
-            said = machine.admission(record, cell.policy, registry.link.now())
-            if said is machine.Admission.ADMIT:
-                return self._drain(cell, record)
-            if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
-                self._probe(cell, record)
-                return _STEP
-            return self._until_due(cell, record)
+            pause = self._do_what_is_due(cell)
         except Exception as exc:
-            if (complaint := repr(exc)) != self._complaint:
-                logger.warning("tending breaker %r failed, tried again each second: %s", name, complaint)
-            self._complaint = complaint
+            if (complaint := repr(exc)) != self._complaints.get(cell.name):
+                logger.warning("tending breaker %r failed, tried again each second: %s", cell.name, complaint)
+            self._complaints[cell.name] = complaint
             self._drop_lot()
             return 1.0
+        self._complaints.pop(cell.name, None)
+        return pause
+
+    def _do_what_is_due(self, cell: Cell) -> float:
+        registry, name = self._registry, cell.name
+        if name in self._late:
+            self._late.discard(name)
+            registry.change(cell, lambda record, now: machine.expect_backlog(record))
+        record = registry.change(cell, lambda record, now: machine.relax(record, now=now))
+        if machine.due(record, registry.link.now()):
+            registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
+            return _NEWS
+        said = machine.admission(record, cell.policy, registry.link.now())
+        if said is machine.Admission.ADMIT:
+            return self._drain(cell, record)
+        if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
+            self._probe(cell, record)
+            return _STEP
+        return self._until_due(cell, record)
 
     def _until_due(self, cell: Cell, record: Record) -> float:
         left = machine.retry_after(record, self._registry.link.now())
@@ -274,13 +280,6 @@ class Agent:
         lot, self._lot = self._lot, None
         if lot is not None:
             lot.close()
-
-
-def _is_name(name: str) -> bool:
-    try:
-        return bool(check_name(name))
-    except ConfigurationError:
-        return False
 
 
 def _idle(record: Record) -> bool:

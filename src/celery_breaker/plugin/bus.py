@@ -13,6 +13,7 @@ from kombu import Consumer, Exchange, Producer, Queue
 
 from celery_breaker.core.events import Change
 from celery_breaker.engine.background import Background
+from celery_breaker.plugin.connections import close_quietly
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -84,7 +85,7 @@ class Bus:
                 self._outbox.popleft()
             except Exception as exc:
                 self._complain(exc)
-                _close(self._sending)
+                close_quietly(self._sending)
                 self._sending = None
                 return 1.0
         return 60.0
@@ -112,7 +113,7 @@ class Bus:
                 self._stopping.wait(pause)
                 pause = min(pause * 2, _LAST_PAUSE)
             finally:
-                _close(connection)
+                close_quietly(connection)
 
     def _drain(self, connection: Connection) -> None:
         while not self._stopping.is_set():
@@ -130,11 +131,3 @@ class Bus:
         if not self._complained and not self._stopping.is_set():
             logger.warning("the bus is down, transitions are seen at the next refresh: %r", exc)
         self._complained = True
-
-
-def _close(connection: Connection | None) -> None:
-    if connection is not None:
-        try:
-            connection.close()
-        except Exception:
-            logger.debug("closing a bus connection failed", exc_info=True)

@@ -9,14 +9,14 @@ import difflib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 from kombu.exceptions import OperationalError
 
-from celery_breaker.core.names import check_name, fields_of
+from celery_breaker.core.names import fields_of, is_name
 from celery_breaker.core.record import Record
 from celery_breaker.errors import ConfigurationError, StoreError
 from celery_breaker.plugin.app import AppBreakers, breakers_of
@@ -97,7 +97,7 @@ class Session:
         return [name for name in self._all_names() if self._private(name)]
 
     def _all_names(self) -> list[str]:
-        stored = [name for name in self.registry.link.shared.names() if _possible(name)]
+        stored = [name for name in self.registry.link.shared.names() if is_name(name)]
         return sorted({*self.policies.names(), *stored})
 
     def _private(self, name: str) -> bool:
@@ -113,8 +113,7 @@ class Session:
         declared = self.policies.declared
         if name in declared and fields_of(name):
             raise UnknownBreaker(f"{name!r} is a template for names; name one of its breakers (`list` shows them)")
-        policy = self.policies.of(name)  # a new one unless the name, or a template that it fits, is declared
-        if not create and not any(policy is known for known in declared.values()):
+        if not create and not self.policies.knows(name):
             names = self._all_names()
             if name not in names:
                 hint = "`list` shows all" if self.shared else "is -A your app?"
@@ -233,9 +232,3 @@ def _not_shared(breakers: AppBreakers) -> str:
         f"{why}, so each process has breakers of its own and none can be seen or steered from here; set breaker_store "
         "to a redis:// URL" + ("" if store else ", and check that -A names your app")
     )
-
-
-def _possible(name: str) -> bool:
-    with suppress(ConfigurationError):
-        return bool(check_name(name))
-    return False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from celery_breaker.engine.news import isolated
 from celery_breaker.plugin import waker
 from celery_breaker.plugin.parking import origin_queue
 from celery_breaker.plugin.parking_redis import forget_locally
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from kombu import Message
 
 __all__ = ["MainLoop"]
-
-logger = logging.getLogger(__name__)
 
 _WAYS = 1000
 """Ways that messages come (consumer, exchange, routing key) whose queue is remembered."""
@@ -66,9 +64,9 @@ class MainLoop:
         if consumer is None:
             return
         if consumer.hub is None and not _is_solo(consumer):
-            _isolated(call)
+            isolated(call)
         else:
-            consumer.call_soon(_isolated, call)
+            consumer.call_soon(isolated, call)
             if self._waker is not None:
                 self._waker.wake()
 
@@ -109,10 +107,3 @@ class MainLoop:
 
 def _is_solo(consumer: Any) -> bool:
     return type(consumer.pool).__module__.endswith(".solo")
-
-
-def _isolated(call: Callable[[], object]) -> None:
-    try:
-        call()
-    except Exception:
-        logger.exception("%r failed on the main loop", call)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from kombu import Queue
 
+from celery_breaker.plugin.connections import close_quietly
 from celery_breaker.plugin.note import HEADER, Note
 
 if TYPE_CHECKING:
@@ -159,11 +160,7 @@ class PortableLot:
         """See `Lot.close`."""
         connection, self._connection = self._connection, None
         self._declared.clear()
-        if connection is not None:
-            try:
-                connection.close()
-            except Exception:
-                logger.debug("closing the parking connection failed", exc_info=True)
+        close_quietly(connection)
 
     def _declare(self, queue: str) -> Any:
         bound = Queue(queue, durable=True)(self._channel())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
+from celery_breaker.plugin.connections import close_quietly
 from celery_breaker.plugin.note import HEADER
 from celery_breaker.plugin.parking import QUARANTINE, Move, parking_queue, release_queue
 
@@ -91,11 +92,7 @@ class RedisLot:
     def close(self) -> None:
         """See `Lot.close`."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                connection.close()
-            except Exception:
-                logger.debug("closing the parking connection failed", exc_info=True)
+        close_quietly(connection)
 
     def move(self, moves: Sequence[Move]) -> None:
         """See `Lot.move`; one round trip for up to 200 messages of a channel."""

@@ -14,6 +14,7 @@ from celery.utils.imports import symbol_by_name
 from celery_breaker.core.names import check_name, fields_of
 from celery_breaker.core.policy import ON_OPEN, Policy
 from celery_breaker.errors import ConfigurationError
+from celery_breaker.plugin.arguments import parameters_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -92,37 +93,50 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Polici
         ConfigurationError: an option, a name or a path is wrong, or two tasks contradict each other.
     """
     policies = Policies()
-    options: dict[str, tuple[str, Mapping[str, object]]] = {}
-    named: list[str] = []
+    said: dict[str, _Said] = {name: _Said() for name in breakers}
     for _, task in sorted(app.tasks.items()):
         names = names_on(task)
         own = getattr(task, "breaker_options", None) or {}
         if own and not names:
             raise ConfigurationError(f"task {task.name} has breaker_options but names no breaker; set breaker=")
-        named += names
         for name in names:
-            _check_template(task, name)
-            if own:
-                where, other = options.setdefault(name, (task.name, own))
-                if dict(other) != dict(own):
-                    raise ConfigurationError(
-                        f"tasks {where} and {task.name} give breaker {name!r} different options "
-                        f"({_differing(other, own)}); give them in one place, best in the breakers setting"
-                    )
+            said[name] = said.get(name, _Said()).and_by(task.name, name, own)
         attached = tuple(name for name, conf in breakers.items() if _matches(task.name, conf, name))
-        for name in attached:
-            _check_template(task, name)
         if guarded := tuple(dict.fromkeys(names + attached)):
             policies.guarded[task.name] = guarded
+        for name in guarded:
+            _check_template(task, name)
+    _warn_of_idle_patterns(app, breakers)
+    for name, by_tasks in said.items():
+        options = {**by_tasks.options, **breakers.get(name, {})}
+        options.pop("tasks", None)
+        policies.add(name, _policy(name, options))
+    return policies
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What tasks say of a breaker, and the first that said it."""
+
+    options: Mapping[str, object] = field(default_factory=dict)
+    task: str = ""
+
+    def and_by(self, task: str, name: str, options: Mapping[str, object]) -> _Said:
+        if not options or dict(options) == dict(self.options):
+            return self
+        if self.options:
+            raise ConfigurationError(
+                f"tasks {self.task} and {task} give breaker {name!r} different options "
+                f"({_differing(self.options, options)}); give them in one place, best in the breakers setting"
+            )
+        return _Said(options, task)
+
+
+def _warn_of_idle_patterns(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> None:
     for name, conf in breakers.items():
         for pattern in conf.get("tasks", ()):  # type: ignore[attr-defined]
             if not fnmatch.filter(app.tasks, str(pattern)):
                 logger.warning("breakers[%r]['tasks']: %r matches no task", name, pattern)
-    for name in dict.fromkeys([*breakers, *named]):
-        merged = {**options.get(name, ("", {}))[1], **breakers.get(name, {})}
-        merged.pop("tasks", None)
-        policies.add(name, _policy(name, merged))
-    return policies
 
 
 def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> str:
@@ -136,8 +150,6 @@ def _check_template(task: AnyTask, name: str) -> None:
     except ConfigurationError as exc:
         raise ConfigurationError(f"task {task.name}: {exc}") from None
     if fields:
-        from celery_breaker.plugin.arguments import parameters_of
-
         parameters = parameters_of(task)
         missing = [name for name in fields if parameters is not None and name not in parameters]
         if missing:
