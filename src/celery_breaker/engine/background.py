@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 __all__ = ["Background"]
@@ -16,11 +17,15 @@ class Background:
 
     ``work`` returns the seconds until it wants to run again. What it raises is logged, once per kind of error in a
     row, and never ends the thread. Starts with the first `wake`.
+
+    Args:
+        linger: seconds between being woken and working, so that what comes in quick succession is done in one go.
     """
 
-    def __init__(self, work: Callable[[], float], *, name: str) -> None:
+    def __init__(self, work: Callable[[], float], *, name: str, linger: float = 0.0) -> None:
         self._work = work
         self._name = name
+        self._linger = linger
         self._event = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -43,7 +48,8 @@ class Background:
 
     def wake(self) -> None:
         """Have ``work`` run as soon as possible. Never waits."""
-        self._event.set()
+        if not self._event.is_set():  # cheaper than setting it; whoever clears it has yet to work
+            self._event.set()
         if self._thread is None:
             self.start()
 
@@ -57,7 +63,8 @@ class Background:
     def _run(self) -> None:
         while not self._stopping:
             pause = self.turn()
-            self._event.wait(pause)
+            if self._event.wait(pause) and self._linger and not self._stopping:
+                time.sleep(self._linger)
             self._event.clear()
         self.turn()
 

@@ -15,10 +15,9 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import State
 from celery_breaker.engine import default
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin import signals
+from celery_breaker.plugin import parking_amqp, parking_redis, signals
 from celery_breaker.plugin.bus import Bus
 from celery_breaker.plugin.parking import Lot, PortableLot
-from celery_breaker.plugin.parking_redis import RedisLot, serves
 from celery_breaker.plugin.policies import Policies, collect
 from celery_breaker.settings import Derived, Settings, derive_store
 from celery_breaker.stores.url import open_store
@@ -103,7 +102,9 @@ class AppBreakers:
     def open_lot(self) -> Lot:
         """A new lot on the app's broker; does not connect yet."""
         connection = self.app.connection_for_write()
-        return RedisLot(self.app) if serves(connection) else PortableLot(self.app)
+        if parking_redis.serves(connection):
+            return parking_redis.RedisLot(self.app)
+        return parking_amqp.AmqpLot(self.app) if parking_amqp.serves(connection) else PortableLot(self.app)
 
     def _signal(self, change: Change) -> None:
         if change.state_before is not change.state_after:

@@ -45,6 +45,9 @@ DEFERRED = "DEFERRED"
 _AT_ONCE = 200
 """Messages set aside in one go."""
 
+_LINGER = 0.002
+"""Seconds in which messages gather, so that one round trip sets several aside; about what it takes to read a few."""
+
 _LONGEST_DELAY = 900.0
 """Seconds: half of what RabbitMQ waits for an acknowledgement before it closes the channel."""
 
@@ -110,7 +113,7 @@ class Deferrer:
         self._waiting: deque[Refused] = deque()
         self._settled: set[int] = set()
         self._failing = False
-        self._background = Background(self._work, name="celery-breaker-deferrer")
+        self._background = Background(self._work, name="celery-breaker-deferrer", linger=_LINGER)
         self.inline = False
 
     def submit(self, refused: Refused) -> None:
@@ -217,8 +220,10 @@ class Deferrer:
 
     def _record(self, refused: Refused, move: Move) -> None:
         """Show the state, before the message can run again: a state written later could hide its result."""
+        if refused.ignores_result or refused.cell is None:
+            return
         task, context = refused.task, context_of(refused.message)
-        if refused.ignores_result or not context.id or refused.cell is None:
+        if not context.id:
             return
         retry_after = self._registry.retry_after(refused.cell)
         probe = None if retry_after is None else datetime.now(timezone.utc) + timedelta(seconds=retry_after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class MainLoop:
         self._consumer: Any = None
         self._waker: waker.Waker | None = None
         self._origins: dict[tuple[str, str, str], str] = {}
+        self._forgotten: deque[Message] = deque()
 
     @property
     def evented(self) -> bool:
@@ -51,6 +53,7 @@ class MainLoop:
         """This consumer is the one now."""
         self._consumer = consumer
         self._origins.clear()
+        self._forgotten.clear()  # of an earlier connection, whose loop may never have looked
 
     def lost(self) -> None:
         """Its connection is gone."""
@@ -88,7 +91,13 @@ class MainLoop:
 
     def forget(self, message: Message) -> None:
         """Free the place of a message that the broker has forgotten already, and let the loop notice."""
-        self.soon(lambda: forget_locally(message))
+        self._forgotten.append(message)
+        if len(self._forgotten) == 1:  # else the loop has been told, and has yet to look
+            self.soon(self._forget)
+
+    def _forget(self) -> None:
+        while self._forgotten:
+            isolated(forget_locally, self._forgotten.popleft())
 
     def origin(self, message: Message) -> str | None:
         """The queue that a message came from; see `origin_queue`. Asks the broker once for each way that they come."""

@@ -137,7 +137,7 @@ def release_queue(headers: object) -> str:
 
 
 class PortableLot:
-    """Implements `Lot` on any transport, with publisher confirms where it has them."""
+    """Implements `Lot` on any transport, one message at a time."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -147,14 +147,9 @@ class PortableLot:
 
     def _channel(self) -> Any:
         if self._connection is None:
-            options = {**(self._app.conf.broker_transport_options or {}), "confirm_publish": True}
-            self._connection = self._app.connection_for_write(transport_options=options)
+            self._connection = self._app.connection_for_write()
             self._connection.ensure_connection(max_retries=1, timeout=5)
         return self._connection.default_channel
-
-    @property
-    def _is_amqp(self) -> bool:
-        return self._connection is not None and "amqp" in str(self._connection.transport.driver_type)
 
     def close(self) -> None:
         """See `Lot.close`."""
@@ -169,11 +164,11 @@ class PortableLot:
             self._declared.add(queue)
         return bound
 
-    def _publish(self, message: Message, queue: str, headers: Mapping[str, object]) -> None:
-        channel = self._channel()
+    def _prepared(self, message: Message, headers: Mapping[str, object]) -> Any:
+        """A copy of a message in the transport's own form."""
         properties = {key: message.properties[key] for key in _KEPT if message.properties.get(key) is not None}
         kept = {key: value for key, value in headers.items() if key != "compression"}  # kombu has undone it
-        prepared = channel.prepare_message(
+        return self._channel().prepare_message(
             message.body,
             message.properties.get("priority") or 0,
             message.content_type,
@@ -181,9 +176,11 @@ class PortableLot:
             kept,
             {**properties, "delivery_mode": 2},
         )
-        # Should the queue vanish after it was seen, an AMQP broker hands the message back, and this raises.
-        options = {"mandatory": True} if self._is_amqp else {}
-        channel.basic_publish(prepared, exchange="", routing_key=queue, **options)
+
+    def _send(self, message: Message, queue: str, headers: Mapping[str, object], *, then: Callable[[], object]) -> None:
+        """Put a copy into a queue, and do ``then`` when it is surely there."""
+        self._channel().basic_publish(self._prepared(message, headers), exchange="", routing_key=queue)
+        then()
 
     def move(self, moves: Sequence[Move]) -> None:
         """See `Lot.move`."""
@@ -192,8 +189,7 @@ class PortableLot:
                 continue
             if move.queue.startswith(_PREFIX):
                 self._declare(move.queue)
-            self._publish(move.message, move.queue, move.headers)
-            move.ack()
+            self._send(move.message, move.queue, move.headers, then=move.ack)
 
     def size(self, name: str) -> int:
         """See `Lot.size`."""
@@ -239,11 +235,11 @@ class PortableLot:
         except (ValueError, TypeError, AttributeError, RecursionError) as exc:
             logger.error("a parked message cannot be released and goes to %s: %s", QUARANTINE, exc)
             self._declare(QUARANTINE)
-            self._publish(message, QUARANTINE, {**(message.headers or {}), HEADER + "_reason": str(exc)})
+            headers = {**(message.headers or {}), HEADER + "_reason": str(exc)}
+            self._send(message, QUARANTINE, headers, then=message.ack)
         else:
-            self._publish(message, queue, message.headers)
+            self._send(message, queue, message.headers, then=message.ack)
             targets[queue] += 1
-        message.ack()
 
     def _check_exists(self, queue: str) -> None:
         """A publish to a queue that is gone would vanish, confirmed."""
