@@ -66,7 +66,7 @@ class Breaker:
     """A circuit breaker around any callable, sharing its state with everyone who names it.
 
     A context manager, a decorator, and `call`. Thread-safe, fork-safe, and no call waits for the store, except
-    where it wins a half-open permit (at most the store's timeout, one second unless set otherwise).
+    where it wins a half-open permit (a few round trips, each of at most the store's timeout).
 
     Args:
         name: up to 200 printable characters.

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from celery_breaker.clock import Clock, monotonic
 from celery_breaker.core import machine
+from celery_breaker.core.deferrals import FLOOR
 from celery_breaker.core.events import Change, change_between
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
@@ -142,8 +143,12 @@ class Views:
         return cell.admission(self.link.now())
 
     def retry_after(self, cell: Cell) -> float | None:
-        """Seconds until a call may be admitted, from memory; see `machine.retry_after`."""
-        return machine.retry_after(cell.record, self.link.now())
+        """Seconds after which a call that was refused should try again, from memory; ``None`` if nobody can say.
+
+        Never 0: while others hold the permits, or a health check is awaited, whoever comes at once again would spin.
+        """
+        seconds = machine.retry_after(cell.record, self.link.now())
+        return FLOOR if seconds == 0 else seconds
 
     # --- round trips: bounded by the store's timeout, and never on a hot path --------------------------------------
 
@@ -221,14 +226,23 @@ class Views:
         return cell.record
 
     def win_permit(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
-        """Lease one of the permits of this half-open generation; a ticket that carries it, or ``None``."""
+        """Lease one of the permits of this half-open generation; a ticket that carries it, or ``None``.
+
+        A permit is given back after its outcome has moved the record, so one that is won by a view which has not heard
+        of that yet may be of a generation that is over: only a look at the record after the lease tells.
+        """
         generation, epoch = cell.record.generation, self._epoch_of(cell)
         holder = f"{self.worker}:{os.urandom(8).hex()}"
         key = permit_key(cell.name, generation)
         limit, seconds = cell.policy.half_open_calls, ttl or cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
-        if self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=seconds)):
-            return Ticket(cell, generation=generation, epoch=epoch, permit=holder)
-        return None
+        if not self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=seconds)):
+            return None
+        ticket = Ticket(cell, generation=generation, epoch=epoch, permit=holder)
+        self.refresh([cell.name])
+        if cell.record.generation == generation:
+            return ticket
+        self.give_back(ticket)
+        return cell.ticket if self.admission(cell) is machine.Admission.ADMIT else None
 
     def enter(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
         """A ticket by whatever way the breaker allows now, winning a permit if that is what it takes."""

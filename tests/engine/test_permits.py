@@ -1,0 +1,48 @@
+"""Permits: to whom they go, and what those are told who get none."""
+
+from __future__ import annotations
+
+import pytest
+
+from celery_breaker import BreakerOpen
+from celery_breaker.core.record import State
+from celery_breaker.core.verdict import Verdict
+from celery_breaker.engine.registry import Registry
+from celery_breaker.engine.view import Ticket
+from tests.engine.world import World, breaker_in, end, fail, known
+
+
+def half_open(world: World) -> tuple[Registry, Ticket, Registry]:
+    """A process with the permit, and another that sees the breaker half-open."""
+    one, other = world.process("w1"), world.process("w2")
+    known(one)
+    known(other)
+    fail(one, 3)
+    world.clock.advance(30)
+    ticket = one.enter(one.cell("smtp"))
+    assert ticket is not None
+    known(other)
+    return one, ticket, other
+
+
+def test_a_view_from_before_the_failed_probe_gets_no_permit(world: World) -> None:
+    one, probe, other = half_open(world)
+    end(one, probe, Verdict.FAILURE)
+    assert world.stored().state is State.OPEN
+    assert other.enter(other.cell("smtp")) is None
+
+
+def test_a_view_from_before_the_close_is_admitted_in_the_new_generation(world: World) -> None:
+    one, probe, other = half_open(world)
+    end(one, probe, Verdict.SUCCESS)
+    assert world.stored().state is State.CLOSED
+    ticket = other.enter(other.cell("smtp"))
+    assert ticket is not None
+    assert (ticket.generation, ticket.permit) == (world.stored().generation, None)
+
+
+def test_who_gets_no_permit_is_told_to_wait_and_does_not_spin(world: World) -> None:
+    _, _, other = half_open(world)
+    with pytest.raises(BreakerOpen) as refusal:
+        breaker_in(other).call(lambda: None)
+    assert refusal.value.retry_after == 1.0
