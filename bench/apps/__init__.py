@@ -1,0 +1,1 @@
+"""Tasks that the measured workers run."""
