@@ -8,13 +8,14 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 .NOTPARALLEL:
-.PHONY: help venv demo test chaos bench services lint clean
+.PHONY: help venv demo test chaos bench mutants services lint clean
 
 help:
 	@echo "make demo      watch an outage pass, in the terminal (about a minute)"
 	@echo "make test      the whole test suite, on the built wheel; ARGS='-k name -x' goes to pytest"
 	@echo "make chaos     the long form of the chaos tests: servers and workers killed at random (about half an hour)"
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
+	@echo "make mutants   breaks core/ in a thousand small ways, and counts which of them its tests notice"
 	@echo "make lint      ruff, mypy and the import contracts"
 	@echo "make services  install redis-server and rabbitmq-server (Debian, needs root or sudo)"
 	@echo "make venv      only set up .venv"
@@ -48,6 +49,10 @@ $(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv 
 	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo]" --group bench --requirement bench/requirements.txt
 	@touch $@
 
+$(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
+	$(PIP) install --group mutants
+	@touch $@
+
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django]" --group lint
 	@touch $@
@@ -64,6 +69,14 @@ chaos: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
 
 bench: $(VENV)/.stamp-bench $(VENV)/.stamp-wheel
 	$(BIN)/python -m bench $(ARGS)
+
+# In a copy: mutmut writes beside the sources, and starts from what it finds there.
+mutants: $(VENV)/.stamp-mutants $(VENV)/.stamp-wheel
+	rm -rf build/mutation
+	mkdir -p build/mutation
+	cp -R src tests pyproject.toml build/mutation
+	cd build/mutation && $(CURDIR)/$(BIN)/mutmut run && $(CURDIR)/$(BIN)/mutmut results
+	cd build/mutation && $(CURDIR)/$(BIN)/mutmut export-cicd-stats && $(CURDIR)/$(BIN)/python -m tests.core.score
 
 lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .

@@ -60,6 +60,25 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 @st.composite
+def quick_policies(draw: st.DrawFn) -> Policy:
+    """Policies under which much happens in few steps."""
+    recovery = draw(st.floats(1, 60))
+    return Policy(
+        max_failures=draw(st.integers(1, 3)),
+        failure_rate=draw(st.sampled_from([0.0, 0.3, 1.0])),
+        failure_window=draw(st.sampled_from([60.0, 5.0, "10 calls", "100 calls"])),
+        consecutive_failures=draw(st.none() | st.integers(1, 3)),
+        min_workers=draw(st.sampled_from([1, 1, 1, 2])),
+        recovery_timeout=recovery,
+        max_recovery_timeout=recovery * draw(st.floats(1, 20)),
+        backoff=draw(growths),
+        jitter=draw(st.sampled_from([0.0, 0.1, 1.0])),
+        half_open_calls=draw(st.integers(1, 2)),
+        success_threshold=draw(st.integers(1, 3)),
+    )
+
+
+@st.composite
 def windows_full(draw: st.DrawFn) -> Totals:
     """What a window may add up to."""
     calls = draw(st.integers(0, 200))

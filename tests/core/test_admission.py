@@ -52,6 +52,7 @@ def test_an_expired_override_no_longer_counts_although_nobody_lifted_it(mode: Mo
         (record(State.OPEN), 1e9, 0.0),
         (record(State.CLOSED, Mode.FORCED_OPEN), 40.0, None),
         (record(State.CLOSED, Mode.FORCED_OPEN, 55.0), 40.0, 15.0),
+        (record(State.CLOSED, Mode.FORCED_OPEN, 55.0), 54.5, 0.5),
         (record(State.CLOSED, Mode.FORCED_OPEN, 55.0), 56.0, 0.0),
         (record(State.OPEN, Mode.FORCED_OPEN, 55.0), 56.0, 44.0),
         (record(State.OPEN, Mode.DISABLED), 40.0, 0.0),

@@ -48,6 +48,11 @@ def test_a_callable_that_fails_counts_as_constant(backoff: Backoff) -> None:
     assert plain(backoff, 3) == 10
 
 
+def test_an_interval_may_be_short() -> None:
+    assert plain("constant", 1, first=0.2) == 0.2
+    assert plain(lambda attempt, first: first / 2, 1, first=0.2) == 0.1
+
+
 def test_jitter_spreads_to_both_sides() -> None:
     assert [plain("constant", 1, jitter=0.1, u=u) for u in (0, 0.5, 0.75)] == [9, 10, 10.5]
 

@@ -125,6 +125,7 @@ def message(value: str) -> email.message.Message:
         (RuntimeError(), None),
         (error(retry_after=12), 12.0),
         (error(retry_after="2.5"), 2.5),
+        (error(retry_after=0.5), 0.5),
         (error(retry_after=0), None),
         (error(retry_after=-3), None),
         (error(retry_after="soon"), None),

@@ -31,6 +31,15 @@ def test_a_task_comes_back_with_the_next_probe_and_later_each_time() -> None:
     assert [delay(10.0, Policy(), deferrals=n, cap=1800, u=0.0) for n in (0, 1, 2, 3)] == [10, 20, 40, 80]
 
 
+def test_a_task_is_away_for_a_second_at_least() -> None:
+    assert delay(0.0, Policy(), deferrals=0, cap=1800, u=0.0) == 1
+    assert delay(10.0, Policy(), deferrals=0, cap=0.1, u=0.0) == 1
+
+
+def test_the_delay_no_longer_grows_when_it_is_past_any_cap() -> None:
+    assert [delay(1.0, Policy(), deferrals=n, cap=1e12, u=0.0) for n in (32, 33, 10**6)] == [2.0**32] * 3
+
+
 def test_a_breaker_forced_open_without_end_delays_by_its_own_interval() -> None:
     assert delay(None, Policy(recovery_timeout=7), deferrals=0, cap=1800, u=0.0) == 7
 

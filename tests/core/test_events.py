@@ -42,10 +42,28 @@ def test_an_override_tells_its_reason_and_who_it_was() -> None:
     assert (change.reason, change.by) == ("maintenance", "eve")
 
 
+def test_what_is_forced_open_is_open_whatever_the_state() -> None:
+    forced = machine.override(CLOSED, Mode.FORCED_OPEN, now=1.0)
+    came = change_between(CLOSED, forced, at=1.0)
+    went = change_between(forced, machine.override(forced, Mode.AUTO, now=2.0), at=2.0)
+    watched = change_between(CLOSED, machine.override(CLOSED, Mode.OBSERVING, now=1.0), at=1.0)
+    assert came is not None and (came.state_before, came.state_after) == (State.CLOSED, State.OPEN)
+    assert went is not None and (went.state_before, went.state_after) == (State.OPEN, State.CLOSED)
+    assert watched is not None and (watched.state_before, watched.state_after) == (State.CLOSED, State.CLOSED)
+
+
 def test_lifting_an_override_is_a_change() -> None:
     forced = machine.override(OPEN, Mode.FORCED_OPEN, now=1.0, reason="maintenance", by="eve")
     change = change_between(forced, machine.override(forced, Mode.AUTO, now=2.0), at=2.0)
     assert change is not None and change.overridden
+    assert (change.reason, change.by) == ("", "")
+
+
+def test_closing_what_was_forced_open_tells_the_reason_of_the_closing() -> None:
+    forced = machine.override(OPEN, Mode.FORCED_OPEN, now=1.0, reason="maintenance", by="eve")
+    change = change_between(forced, machine.close(forced, now=2.0), at=2.0)
+    assert change is not None and change.moved and change.overridden
+    assert change.reason == "closed by hand"
 
 
 def test_a_transition_below_an_override_keeps_its_own_reason() -> None:

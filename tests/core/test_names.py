@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_breaker.core.names import MAX_NAME, check_name, fields_of, fill
+from celery_breaker.core.names import MAX_NAME, check_name, fields_of, fill, is_name
 from celery_breaker.errors import ConfigurationError
 
 
@@ -17,6 +17,7 @@ from celery_breaker.errors import ConfigurationError
 )
 def test_a_printable_name_is_allowed(name: str) -> None:
     assert check_name(name) == name
+    assert is_name(name) is True
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_a_printable_name_is_allowed(name: str) -> None:
         (None, "non-empty string"),
         (b"smtp", "non-empty string"),
         (5, "non-empty string"),
-        ("x" * (MAX_NAME + 1), "has 201 characters; use at most 200"),
+        ("x" * (MAX_NAME + 1), f"^breaker name '{'x' * 40}'… has 201 characters; use at most 200$"),
         ("a\nb", "control characters"),
         ("a\x00", "control characters"),
         ("\ud800", "control characters"),
@@ -35,6 +36,7 @@ def test_a_printable_name_is_allowed(name: str) -> None:
 def test_any_other_is_refused(name: object, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         check_name(name)  # type: ignore[arg-type]
+    assert is_name(name) is False  # type: ignore[arg-type]
 
 
 @given(st.text(max_size=300))
@@ -60,12 +62,28 @@ def test_a_template_names_the_arguments_it_needs(template: str, fields: tuple[st
     assert fields_of(template) == fields
 
 
-@pytest.mark.parametrize(
-    "template", ["{", "}", "{}", "{0}", "{a b}", "{a._secret}", "{__class__}", "{a.__class__}", "{a!q}"]
-)
+REFUSED = {
+    "{": " is not a valid template: ",
+    "}": " is not a valid template: ",
+    "{}": ": {} does not name an argument of the task",
+    "{0}": ": {0} does not name an argument of the task",
+    "{a b}": ": {a b} does not name an argument of the task",
+    "{__class__}": ": {__class__} does not name an argument of the task",
+    "{a._secret}": ": {a._secret} does not name an argument of the task",
+    "{a.__class__}": ": {a.__class__} does not name an argument of the task",
+}
+
+
+@pytest.mark.parametrize("template", REFUSED)
 def test_a_template_that_cannot_work_or_looks_behind_the_scenes_is_refused(template: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        fields_of(template)
+    assert str(refusal.value).startswith(f"breaker name {template!r}{REFUSED[template]}")
+
+
+def test_a_template_with_an_unknown_conversion_is_refused_when_it_is_filled() -> None:
     with pytest.raises(ConfigurationError):
-        fill(template, {"a": 1}) if template == "{a!q}" else fields_of(template)
+        fill("{a!q}", {"a": 1})
 
 
 def test_a_template_is_filled_from_the_arguments() -> None:

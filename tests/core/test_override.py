@@ -58,11 +58,16 @@ def test_lifting_a_forced_opening_looks_for_parked_tasks() -> None:
     ).draining
 
 
+def test_an_override_looks_for_parked_tasks() -> None:
+    assert machine.override(replace(CLOSED, draining=False), Mode.FORCED_OPEN, now=NOW).draining
+
+
 def test_closing_by_hand_lifts_a_forced_opening_and_keeps_the_backoff() -> None:
     forced = machine.override(OPEN, Mode.FORCED_OPEN, now=NOW)
     after = machine.close(forced, now=NOW)
     assert (after.state, after.generation, after.override, after.trips) == (State.CLOSED, 6, None, 2)
     assert after.reason == "closed by hand" and after.draining
+    assert after.since == NOW
 
 
 def test_closing_what_is_closed_but_forced_open_only_lifts() -> None:
@@ -90,8 +95,8 @@ def test_a_reset_forgets_everything_and_starts_a_new_window() -> None:
 
 
 def test_parked_tasks_are_remembered_and_forgotten() -> None:
-    waiting = machine.expect_backlog(CLOSED)
-    assert waiting.draining and machine.expect_backlog(waiting) is waiting
+    waiting = machine.expect_backlog(replace(CLOSED, ramp=5.0))
+    assert waiting.draining and waiting.ramp == 0 and machine.expect_backlog(waiting) is waiting
     ramped = machine.ramped(waiting, 20.0)
     assert ramped.ramp == 20 and machine.ramped(ramped, 20.0) is ramped
     done = machine.drained(ramped)

@@ -76,11 +76,11 @@ def test_an_option_that_is_no_word_is_refused_in_words() -> None:
         ("classify", "failure"),
         ("health_check", "ping"),
         ("health_check", 5),
-        ("ramp_start", 0),
+        *(("ramp_start", value) for value in (0, None)),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_and_named(option: str, value: object) -> None:
-    with pytest.raises(ConfigurationError, match=option) as refusal:
+    with pytest.raises(ConfigurationError, match=f"^{option}=") as refusal:
         Policy.from_options({option: value})
     assert "\n" not in str(refusal.value)
 
@@ -88,17 +88,36 @@ def test_a_value_that_cannot_work_is_refused_and_named(option: str, value: objec
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"recovery_timeout": 60, "max_recovery_timeout": 30}, "max_recovery_timeout=30 is below recovery_timeout=60"),
-        ({"slow_call_rate": 0.5}, "slow_call_rate needs slow_call_duration"),
-        ({"slow_call_rate": 0, "slow_call_duration": 1}, "slow_call_rate=0 would trip on any call"),
+        (
+            {"recovery_timeout": 60, "max_recovery_timeout": 30},
+            "max_recovery_timeout=30 is below recovery_timeout=60; raise the one or lower the other",
+        ),
+        (
+            {"slow_call_rate": 0.5},
+            "slow_call_rate needs slow_call_duration; set it to the seconds that make a call slow",
+        ),
+        (
+            {"slow_call_rate": 0, "slow_call_duration": 1},
+            "slow_call_rate=0 would trip on any call; leave it out or set a share above 0",
+        ),
         ({"slow_call_rate": 1.5, "slow_call_duration": 1}, "slow_call_rate=1.5 must be between 0 and 1"),
-        ({"failure_window": "4 calls", "max_failures": 5}, "holds fewer calls than max_failures=5"),
-        ({"scope": "worker", "min_workers": 2}, "scope='worker' never sees a second worker"),
+        (
+            {"failure_window": "4 calls", "max_failures": 5},
+            "failure_window='4 calls' holds fewer calls than max_failures=5, so it could never trip; widen the window",
+        ),
+        ({"scope": "worker", "min_workers": 2}, "scope='worker' never sees a second worker; drop min_workers"),
+        ({"on_open": 1}, "on_open=1 is neither one of park, retry, fail nor callable"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, object], says: str) -> None:
-    with pytest.raises(ConfigurationError, match=says):
+    with pytest.raises(ConfigurationError) as refusal:
         Policy.from_options(options)
+    assert str(refusal.value) == says
+
+
+@pytest.mark.parametrize(("option", "value"), [("backoff", max), ("health_check", "shop.ping"), ("health_check", bool)])
+def test_some_options_take_a_callable_or_its_path(option: str, value: object) -> None:
+    assert getattr(Policy.from_options({option: value}), option) is value
 
 
 def test_a_misspelt_on_open_suggests_the_nearest() -> None:

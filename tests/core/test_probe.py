@@ -42,7 +42,9 @@ def test_an_open_breaker_is_due_when_its_interval_has_passed() -> None:
 
 
 def test_half_open_is_a_generation_of_its_own() -> None:
-    assert replace(OPEN, state=State.HALF_OPEN, generation=2, since=NOW) == HALF
+    for record in (OPEN, replace(OPEN, successes=1)):
+        after = machine.half_opened(record, now=NOW + 5)
+        assert after == replace(OPEN, state=State.HALF_OPEN, generation=2, since=NOW + 5)
 
 
 @pytest.mark.parametrize("record", [Record(name="smtp"), HALF])
@@ -79,6 +81,18 @@ def test_a_successful_probe_closes() -> None:
     assert after.draining and after.ramp == 0
 
 
+def test_a_probe_counts_once_unless_told_otherwise() -> None:
+    half, policy = machine.half_opened(OPEN, now=NOW), Policy(success_threshold=2)
+    one = machine.probe_succeeded(half, policy, generation=2, now=NOW)
+    assert (one.state, one.successes) == (State.HALF_OPEN, 1)
+    after = machine.probe_succeeded(one, policy, generation=2, now=NOW + 3)
+    assert (after.state, after.since, after.reason) == (State.CLOSED, NOW + 3, "2 successful probes")
+
+
+def test_closing_starts_the_ramp_from_its_beginning() -> None:
+    assert succeeded(replace(HALF, ramp=40.0)).ramp == 0
+
+
 def test_closing_looks_for_parked_tasks_though_there_were_none_a_moment_ago() -> None:
     assert succeeded(machine.drained(HALF)).draining
 
@@ -96,6 +110,7 @@ def test_it_takes_as_many_successes_as_asked_for() -> None:
 def test_successes_do_not_outlive_a_failed_probe() -> None:
     policy = Policy(success_threshold=2)
     after = failed(succeeded(HALF, policy), policy)
+    assert after.successes == 0
     again = machine.half_opened(after, now=after.until)
     assert (again.state, again.successes) == (State.HALF_OPEN, 0)
     assert succeeded(again, policy).state is State.HALF_OPEN
@@ -138,6 +153,7 @@ def test_a_health_check_stands_in_for_a_probe() -> None:
     good = machine.health_checked(HALF, policy, healthy=True, now=NOW, u=0.5, reason="")
     bad = machine.health_checked(HALF, policy, healthy=False, now=NOW, u=0.5, reason="health check failed")
     assert (good.state, bad.state) == (State.CLOSED, State.OPEN)
+    assert (good.since, bad.since) == (NOW, NOW)
     assert (bad.reason, bad.until) == ("health check failed", NOW + 60)
 
 

@@ -25,6 +25,10 @@ def test_it_doubles_while_the_window_is_healthy() -> None:
     assert rates == [10, 20, 40, 80, 160]
 
 
+def test_it_stops_doubling_at_ten_thousand_a_second() -> None:
+    assert [step(rate, HEALTHY, Policy(), elapsed=1, excess=0).rate for rate in (4999.0, 5001.0)] == [9998, 10_000]
+
+
 def test_it_halves_when_failures_come_near_the_threshold() -> None:
     assert step(40.0, SICK, Policy(max_failures=5), elapsed=1, excess=0).rate == 20
     assert step(1.5, SICK, Policy(max_failures=5), elapsed=1, excess=0).rate == 1
@@ -32,6 +36,19 @@ def test_it_halves_when_failures_come_near_the_threshold() -> None:
 
 def test_a_few_failures_among_many_calls_do_not_slow_it() -> None:
     assert step(40.0, Totals(now=0, calls=1000, failures=6), Policy(), elapsed=1, excess=0).rate == 80
+
+
+def test_it_is_healthy_up_to_a_quarter_of_what_would_trip() -> None:
+    few = Policy(max_failures=8, failure_rate=0)
+    assert step(40.0, Totals(now=0, calls=2, failures=2), few, elapsed=1, excess=0).rate == 80
+    assert step(40.0, Totals(now=0, calls=3, failures=3), few, elapsed=1, excess=0).rate == 20
+    share = Policy(max_failures=1, failure_rate=0.5)
+    assert step(40.0, Totals(now=0, calls=16, failures=2), share, elapsed=1, excess=0).rate == 80
+    assert step(40.0, Totals(now=0, calls=15, failures=2), share, elapsed=1, excess=0).rate == 20
+
+
+def test_from_the_slowest_rate_it_goes_up_step_by_step() -> None:
+    assert step(1.0, HEALTHY, Policy(ramp_start=50), elapsed=1, excess=0).rate == 2
 
 
 def test_it_waits_for_workers_that_do_not_keep_up() -> None:

@@ -61,6 +61,10 @@ def test_keys_that_an_older_release_did_not_write_have_their_defaults() -> None:
     assert decode('{"name":"smtp"}', version=1) == Record(name="smtp", version=1)
 
 
+def test_times_may_be_far_away() -> None:
+    assert decode(json.dumps({**WIRE, "until": 9e11, "since": -9e11}), version=1).until == 9e11
+
+
 def test_names_stay_readable_on_the_wire() -> None:
     assert '"Zürich 🏦"' in encode(Record(name="Zürich 🏦"))
 
@@ -100,6 +104,21 @@ def test_names_stay_readable_on_the_wire() -> None:
 def test_what_is_no_record_is_a_value_error(data: str | bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  the message is whoever's found the fault
         decode(data, version=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"trips": -1}, "a count is none"),
+        ({"until": 1e12}, "a time is none"),
+        ({"since": -1e12}, "a time is none"),
+        ({"reason": 5}, "a word is none"),
+        ({"override": {"since": 1.0}}, "'mode'"),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_said(change: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=f"^not a breaker record: {fault}$"):
+        decode(json.dumps({**WIRE, **change}), version=1)
 
 
 json_values = st.recursive(

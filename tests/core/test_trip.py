@@ -73,6 +73,7 @@ def test_slow_calls_trip_at_their_own_rate_without_a_failure() -> None:
     options = {"slow_call_duration": 1.0, "slow_call_rate": 0.8}
     assert trips(totals(10, 0, slow=8), **options)
     assert not trips(totals(10, 0, slow=7), **options)
+    assert trips(totals(5, 0, slow=4), **options)
     assert not trips(totals(4, 0, slow=4), **options)
     assert not trips(totals(10, 0, slow=10), slow_call_duration=1.0)
 
@@ -104,6 +105,10 @@ def test_a_trip_says_when_the_next_probe_is_due() -> None:
     )
 
 
+def test_a_trip_while_draining_ends_the_ramp() -> None:
+    assert tripped(totals(5, 5), replace(FRESH, draining=True, ramp=40.0)).ramp == 0
+
+
 def test_the_service_may_ask_for_a_longer_interval_within_the_cap() -> None:
     for asked, seconds in ((None, 30), (10, 30), (120, 120), (10**6, 900)):
         after = machine.tripped(FRESH, totals(5, 5), Policy(), now=NOW, u=0.5, asked=asked)
@@ -125,6 +130,7 @@ def test_a_relapse_right_after_closing_opens_for_longer() -> None:
         (100.0, {"recovery_timeout": 100}, True),
         (29.0, {"failure_window": "100 calls"}, False),
         (30.0, {"failure_window": "100 calls"}, True),
+        (0.5, {"failure_window": "100 calls", "recovery_timeout": 0.5}, True),
     ],
 )
 def test_backoff_starts_afresh_after_a_calm_period(closed_for: float, options: dict[str, Any], afresh: bool) -> None:

@@ -30,6 +30,17 @@ def test_anything_else_is_refused(value: object) -> None:
         parse_window(value)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("value", "buckets", "width"),
+    [(60, 10, 6.0), (0.5, 10, 0.05), ("100 calls", 10, 10.0), ("25 calls", 10, 2.5), ("7 calls", 7, 1.0)],
+)
+def test_a_window_has_ten_buckets_or_one_for_each_of_a_few_calls(
+    value: float | str, buckets: int, width: float
+) -> None:
+    window = parse_window(value)
+    assert (window.buckets, window.width) == (buckets, width)
+
+
 @given(st.floats(0.01, 1e5), st.floats(0, 2e9), st.floats(0, 2))
 def test_a_call_leaves_a_time_window_between_nine_and_ten_tenths_of_its_span(
     span: float, now: float, share: float

@@ -231,7 +231,10 @@ class Views:
         A permit is given back after its outcome has moved the record, so one that is won by a view which has not heard
         of that yet may be of a generation that is over: only a look at the record after the lease tells.
         """
-        generation, epoch = cell.record.generation, self._epoch_of(cell)
+        record, epoch = cell.record, self._epoch_of(cell)
+        if record.state is not State.HALF_OPEN:
+            return None  # its interval ended a moment ago: no permit before somebody has half-opened it
+        generation = record.generation
         holder = f"{self.worker}:{os.urandom(8).hex()}"
         key = permit_key(cell.name, generation)
         limit, seconds = cell.policy.half_open_calls, ttl or cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
