@@ -19,6 +19,7 @@ from celery_breaker.core.windows import Delta, Window
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.redis import RedisStore
 from tests.contract.conftest import fresh_prefix
+from tests.support.forks import held_by_a_thread, in_child
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 
@@ -318,3 +319,16 @@ def test_one_call_is_one_round_trip(store: RedisStore, monkeypatch: pytest.Monke
         sent.clear()
     assert store.swap(OPEN, expected=1)
     assert len(sent) == 1
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_is_not_kept_by_a_connection_that_a_thread_of_its_parent_was_taking(store: RedisStore) -> None:
+    def child() -> bool:
+        store.after_fork()
+        return store.now() > 0
+
+    store.now()
+    with held_by_a_thread(store._client.connection_pool._lock):
+        assert in_child(child) == "True"
+    assert store.now() > 0

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable
-
 import pytest
 
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta
+from celery_breaker.engine import default
 from celery_breaker.engine.registry import Outcome, Registry
 from tests.engine.world import SilentReporter, World, fail, known
+from tests.support.forks import held_by_a_thread, in_child
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
-
-def in_child(work: Callable[[], object]) -> str:
-    """What ``work`` returns, or raises, in a forked child, as text."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            text = repr(work())
-        except BaseException as exc:
-            text = f"raised {exc!r}"
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    return text
 
 
 def failures(registry: Registry) -> dict[str, int]:
@@ -85,16 +65,6 @@ def test_a_lock_held_at_the_fork_does_not_stop_the_child(world: World) -> None:
     registry = world.process()
     registry.link.shared = world.server.store
     known(registry)
-    taken, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with registry._lock, registry.link._lock, world.server.store._lock:
-            taken.set()
-            done.wait(20)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    taken.wait(20)
 
     def child() -> str:
         registry.reporter = SilentReporter()  # type: ignore[assignment]
@@ -103,11 +73,9 @@ def test_a_lock_held_at_the_fork_does_not_stop_the_child(world: World) -> None:
         registry.cell("another")
         return str(registry.cell("smtp").record.state)
 
-    try:
+    with held_by_a_thread(registry._lock, registry.link._lock, world.server.store._lock, default._lock):
         assert in_child(child) == "'open'"
-    finally:
-        done.set()
-        holder.join()
+        assert in_child(lambda: default.registry_at("memory://forked").link.connected) == "True"
 
 
 def test_a_call_that_spans_the_fork_can_end_in_the_child(world: World, registry: Registry) -> None:

@@ -67,6 +67,9 @@ class Server:
         """As a restart without persistence leaves it."""
         self.store = MemoryStore(self.clock)
 
+    def after_fork(self) -> None:
+        self.store.after_fork()
+
     def read(self, names: Iterable[str]) -> Snapshot:
         return self._reach("read").read(names)
 

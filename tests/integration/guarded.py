@@ -140,3 +140,31 @@ def slow_failure(folder: str, number: int, seconds: float) -> None:
     audit_line(str(Path(folder, "started")), number)
     time.sleep(seconds)
     raise ServiceDown("too late")
+
+
+@shared_task(name="guarded.held", base=BreakerTask, breaker="svc")
+def held(folder: str, number: int) -> int:
+    """Notes that it began, and ends when and as the test says: by the file ``end-NUMBER``."""
+    audit_line(str(Path(folder, "began")), number, time.monotonic())
+    end = Path(folder, f"end-{number}")
+    while not end.exists():
+        time.sleep(0.01)
+    if end.read_text() == "failure":
+        raise ServiceDown("as the test says")
+    return number
+
+
+@shared_task(name="guarded.stamped", base=BreakerTask, breaker="svc")
+def stamped(folder: str, number: int) -> int:
+    """Like `once`, with the time by the one clock that all processes of a machine share and nobody sets."""
+    audit_line(str(Path(folder, "stamps")), number, time.monotonic())
+    call_service(folder, number)
+    return number
+
+
+@shared_task(name="guarded.work", base=BreakerTask, breaker="svc", acks_late=True, reject_on_worker_lost=True)
+def work(folder: str, number: int, seconds: float) -> int:
+    """Calls the service at its end: a process that dies before has not done it."""
+    time.sleep(seconds)
+    call_service(folder, number)
+    return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -14,6 +15,14 @@ __all__ = ["current_registry", "provide", "registry_at"]
 _lock = threading.RLock()
 _provider: Callable[[], Registry] | None = None
 _registries: dict[str, Registry] = {}
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 -- a thread of the parent may have held it
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def provide(provider: Callable[[], Registry] | None) -> None:

@@ -101,5 +101,5 @@ class Link:
         """Make a copy in a forked child usable."""
         self._lock = threading.Lock()
         for store in (self._local, self.shared):
-            if isinstance(store, MemoryStore):
+            if store is not None:
                 store.after_fork()

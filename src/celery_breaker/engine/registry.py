@@ -280,7 +280,8 @@ def _after_fork() -> None:
 
 
 @atexit.register
-def _at_exit() -> None:
+def close_all() -> None:
+    """Report what is left of every registry whose thread runs; for the end of a process, also one without `atexit`."""
     for registry in list(_registries):
         if registry.reporter.running:
             registry.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -110,6 +111,10 @@ class AppBreakers:
         if change.state_before is not change.state_after:
             _SIGNALS[change.state_after].send(sender=self.app, name=change.name, change=change)
 
+    def after_fork(self) -> None:
+        """Make the copy in a forked child usable."""
+        self._lock = threading.RLock()
+
     def forget(self) -> None:
         """Stop the registry and read the settings anew at the next use; for tests and reconfigured apps."""
         with self._lock:
@@ -119,6 +124,14 @@ class AppBreakers:
                 self._bus.stop()
             self._settings = self._policies = self._registry = self._bus = None
 
+
+def _after_fork() -> None:
+    """A thread of the parent may have held the lock."""
+    for breakers in list(_apps.values()):
+        breakers.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 _apps: WeakKeyDictionary[Celery, AppBreakers] = WeakKeyDictionary()
 

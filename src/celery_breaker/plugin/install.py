@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 from celery import signals as celery_signals
 
+from celery_breaker.engine.registry import close_all
 from celery_breaker.plugin import maintenance, tend
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.tend import TEND
@@ -38,6 +39,12 @@ def _on_worker_init(sender: Any = None, **_: Any) -> None:
     install(sender.app)
     tend.register(sender.app)
     maintenance.register(sender.app)
+
+
+@celery_signals.worker_process_shutdown.connect(weak=False)
+def _on_pool_process_shutdown(**_: Any) -> None:
+    """A pool process ends, perhaps after each task: what it has not reported yet is reported now."""
+    close_all()
 
 
 @celery_signals.beat_init.connect(weak=False)

@@ -82,6 +82,13 @@ class AmqpLot(PortableLot):
         self._confirms = None
         super().close()
 
+    def _channel(self) -> Any:
+        if self._connection is None:  # kombu's own confirms would wait for each message, and swallow what we listen for
+            options = {**(self._app.conf.broker_transport_options or {}), "confirm_publish": False}
+            self._connection = self._app.connection_for_write(transport_options=options)
+            self._connection.ensure_connection(max_retries=1, timeout=5)
+        return self._connection.default_channel
+
     def _sending(self) -> _Confirms:
         channel = self._channel()
         if self._confirms is None:

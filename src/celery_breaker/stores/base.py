@@ -65,6 +65,10 @@ class Store(Protocol):
         """Seconds by the store's clock, on which all shared deadlines are."""
         ...
 
+    def after_fork(self) -> None:
+        """Make the copy in a forked child usable: no lock, and no connection, of the parent's."""
+        ...
+
     def close(self) -> None:
         """Give back connections; the store may be used again, and connects anew."""
         ...

@@ -49,16 +49,27 @@ class RedisStore:
     def __init__(self, url: str, *, prefix: str = "celery-breaker", timeout: float = 1.0) -> None:
         self.url = _without_credentials(url)
         self._prefix = prefix
+        self._url, self._timeout = url, timeout
+        self._inherited: list[redis.Redis] = []  # clients of before a fork, kept from being collected
+        self._connect()
+        self._client.connection_pool.make_connection()  # not connected yet: finds options that no connection takes
+        self._unreadable: set[str] = set()
+
+    def _connect(self) -> None:
         self._client = redis.Redis.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
+            self._url,
+            socket_timeout=self._timeout,
+            socket_connect_timeout=self._timeout,
             health_check_interval=25,
             retry=Retry(NoBackoff(), 0),  # a command sent twice could count twice; an outage is the fallback's business
         )
-        self._client.connection_pool.make_connection()  # not connected yet: finds options that no connection takes
-        self._unreadable: set[str] = set()
         self._read, self._tally, self._swap, self._lease = map(self._script, ("read", "tally", "swap", "lease"))
+
+    def after_fork(self) -> None:
+        """Start anew in a forked child: a thread of the parent may have held the pool's lock, now held for ever."""
+        self._client.auto_close_connection_pool = False  # else its end would wait for that lock
+        self._inherited.append(self._client)
+        self._connect()
 
     def _script(self, name: str) -> Script:
         source = resources.files("celery_breaker.stores").joinpath(f"{name}.lua").read_text()
