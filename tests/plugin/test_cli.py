@@ -291,7 +291,7 @@ def test_times_may_have_a_unit(line: Line, text: str, seconds: float) -> None:
     assert line.json("open", "smtp", "--expires", text)[0]["override_expires_in"] == pytest.approx(seconds, abs=1.4)
 
 
-@pytest.mark.parametrize("command", sorted(set(breaker.commands) - {"list", "watch"}))
+@pytest.mark.parametrize("command", sorted(set(breaker.commands) - {"list", "simulate", "watch"}))
 def test_a_missing_name_is_a_usage_error(line: Line, command: str) -> None:
     assert line.run(command).exit_code == 2
 

@@ -33,6 +33,11 @@ class Background:
         self._complaint = ""
 
     @property
+    def current(self) -> bool:
+        """Whether the caller is ``work`` itself."""
+        return self._thread is threading.current_thread()
+
+    @property
     def running(self) -> bool:
         """Whether the thread is alive."""
         return self._thread is not None and self._thread.is_alive()

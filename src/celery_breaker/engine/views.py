@@ -36,6 +36,9 @@ DEFAULT_PROBE_TIMEOUT = 60.0
 _IDLE = 600.0
 """Seconds without an outcome after which a closed breaker is no longer followed."""
 
+_DENIED = 1.0
+"""Seconds for which a process that was denied a permit asks for no other, unless the record changes."""
+
 _SWAP_TRIES = 16
 """A swap is tried again only when somebody else's succeeded, so this many losses in a row mean trouble."""
 
@@ -139,8 +142,10 @@ class Views:
             return list(self.cells.values())
 
     def admission(self, cell: Cell) -> machine.Admission:
-        """What this breaker says now, from memory."""
-        return cell.admission(self.link.now())
+        """What this breaker says now, from memory. Just denied a permit, it refuses without asking for another."""
+        said = cell.admission(self.link.now())
+        denied = said is machine.Admission.PERMIT and self.clock() < cell.denied_until
+        return machine.Admission.REFUSE if denied else said
 
     def retry_after(self, cell: Cell) -> float | None:
         """Seconds after which a call that was refused should try again, from memory; ``None`` if nobody can say.
@@ -239,6 +244,7 @@ class Views:
         key = permit_key(cell.name, generation)
         limit, seconds = cell.policy.half_open_calls, ttl or cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
         if not self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=seconds)):
+            cell.denied_until = self.clock() + _DENIED
             return None
         ticket = Ticket(cell, generation=generation, epoch=epoch, permit=holder)
         self.refresh([cell.name])
@@ -262,6 +268,7 @@ class Views:
     def give_back(self, ticket: Ticket) -> None:
         """End the lease of a permit, if the ticket has one."""
         if ticket.permit is not None:
+            ticket.cell.denied_until = float("-inf")
             key, holder = permit_key(ticket.cell.name, ticket.generation), ticket.permit
             self._store_of(ticket.cell, lambda store: store.release(key, holder))
 

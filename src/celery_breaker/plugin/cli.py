@@ -327,3 +327,69 @@ def watch(ctx: click.Context, interval: float, once: bool, as_json: bool) -> Non
         cli_run.show_all(ctx.obj, as_json=as_json)
     else:
         cli_run.watch(ctx.obj, interval=interval, as_json=as_json)
+
+
+def _share(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise click.BadParameter(f"{value:g} is not a share; write a number from 0 to 1", ctx, param)
+    return value
+
+
+def _rate(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value < math.inf:
+        raise click.BadParameter(f"{value:g} is not a rate; write a number of at least 0", ctx, param)
+    return value
+
+
+def _time(flag: str, default: str | None, text: str) -> Callable[[_Command], _Command]:
+    said = f" Default: {default}." if default else ""
+    return click.option(flag, callback=_seconds, default=default, metavar="SECONDS", help=text + said)
+
+
+@breaker.command(epilog=_EXIT_CODES)
+@click.argument("name", required=False)
+@click.option(
+    "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Over what the app says; repeatable."
+)
+@click.option(
+    "--rate", type=float, callback=_rate, default=10.0, metavar="N", help="Tasks/s of the fleet. Default: 10."
+)
+@_time("--latency", "0.1", "Of a call, in the median.")
+@_time("--outage", "60", "How long the service is down.")
+@click.option("--no-outage", is_flag=True, help="It stays up: does the policy trip for nothing?")
+@_time("--outage-start", None, "When it goes down. Default: the failure window and 10 s, so that the window is full.")
+@_time("--down-latency", "1", "Until a call has failed while it is down, a timeout for instance.")
+@click.option(
+    "--failure-rate", type=float, callback=_share, default=0.0, metavar="N", help="Share that fails anyway. Default: 0."
+)
+@click.option("--capacity", type=float, callback=_rate, metavar="N", help="Calls/s that it can take; more fail.")
+@click.option("--workers", type=click.IntRange(min=1), default=8, metavar="N", help="Default: 8.")
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Slots of each. Default: the app's, or 4.")
+@click.option("--backlog", type=click.IntRange(min=0), default=0, metavar="N", help="Tasks that wait at the start.")
+@click.option("--retries", type=click.IntRange(min=0), default=3, metavar="N", help="Of a failed call. Default: 3.")
+@_time("--duration", None, "How long to simulate. Default: until all is done.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of what is random. Default: 0.")
+@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw a .svg, .png or .pdf.")
+@_json
+@click.pass_context
+def simulate(ctx: click.Context, /, options: tuple[str, ...], no_outage: bool, plot: str | None, **asked: Any) -> None:
+    """Show what an outage would do, to choose thresholds before there is one.
+
+    Plays through a fleet with the policy of breaker NAME, or the defaults, and --option; beside it, the same without a
+    breaker. Nothing is called: neither service nor store nor broker.
+
+    \b
+    Examples:
+      celery -A proj breaker simulate smtp --rate 50 --workers 20 --down-latency 10
+      celery -A proj breaker simulate smtp -o failure_window=20 -o max_failures=10
+      celery breaker simulate -o backoff=constant --outage 10m --plot outage.svg
+    """
+    from pathlib import Path
+
+    from celery_breaker.plugin import cli_simulate
+
+    as_json = asked.pop("as_json")
+    if no_outage:
+        asked["outage"] = None
+    question = cli_simulate.Question(options=options, **asked)
+    cli_simulate.run(ctx.obj, question, json=as_json, picture=Path(plot) if plot else None)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AmqpLot", "serves"]
 
-_AT_ONCE = 500
-"""Messages on their way at a time."""
+_AT_ONCE = 200
+"""Messages on their way at a time: as many may run twice if the broker is killed in just that moment."""
 
 _PATIENCE = 10.0
 """Seconds without a word from the broker after which it is taken to be away."""

@@ -106,6 +106,8 @@ class WorkerSide:
         self._tending.wake()
 
     def _seen(self, cell: Cell, before: Record) -> None:
+        if self._tending.current:
+            return  # the agent's own doing: it knows when to look again
         if cell.record.generation != before.generation or cell.record.override != before.override:
             self._tending.wake()
 
