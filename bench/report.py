@@ -26,8 +26,8 @@ on the machine meanwhile. The peers come from PyPI at the versions above (`bench
 Python 3.11.
 
 What is compared is measured in turn in one run (A, B, B, A, …), and a ratio is taken within each round. Figures are
-medians, with the quartiles in square brackets. Rows 6 to 9 are one outage (or one backlog) for each arm: five of each would
-take hours.
+medians, with the quartiles in square brackets. Rows 6 to 9 are one outage (or one backlog) for each arm: five of each
+would take hours.
 """
 
 

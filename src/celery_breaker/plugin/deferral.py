@@ -6,7 +6,6 @@ import logging
 import random
 import sys
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -190,7 +189,7 @@ class Deferrer:
     def _move(self, refused: Refused, origin: str) -> Move:
         headers = refused.message.headers
         before = Note.of(headers)
-        note = before.again(breaker=refused.name, queue=origin, now=time.time())
+        note = before.again(breaker=refused.name, queue=origin, now=self._registry.link.now())
         noted = note.on(headers)
         queue = parking_queue(refused.name)
         if refused.action == "retry":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -89,7 +88,7 @@ class Guard:
             cell = self._refusing(message)
             if cell is None or cell.policy.on_open != "park":
                 return False
-            if not _may_defer(cell, message):
+            if not self._may_defer(cell, message):
                 return False
             origin = self._loop.origin(message)
             if origin is None:
@@ -190,7 +189,7 @@ class Guard:
             SetAside: in every other case.
         """
         on_open = cell.policy.on_open
-        if not _may_defer(cell, request.message):
+        if not self._may_defer(cell, request.message):
             on_open = "fail"
         if callable(on_open):
             request.request_dict[FALLBACK] = [cell.name, self.registry.retry_after(cell)]
@@ -238,9 +237,8 @@ class Guard:
         request.acknowledged = True
         self._loop.forget(request.message)
 
-
-def _may_defer(cell: Cell, message: Message) -> bool:
-    if cell.policy.max_deferrals is None and cell.policy.max_deferral_age is None:
-        return True
-    note = Note.of(message.headers)
-    return may_defer(cell.policy, deferrals=note.deferrals, first=note.first, now=time.time())
+    def _may_defer(self, cell: Cell, message: Message) -> bool:
+        if cell.policy.max_deferrals is None and cell.policy.max_deferral_age is None:
+            return True
+        note = Note.of(message.headers)
+        return may_defer(cell.policy, deferrals=note.deferrals, first=note.first, now=self.registry.link.now())

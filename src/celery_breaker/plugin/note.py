@@ -14,7 +14,7 @@ HEADER = "celery_breaker"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What is known of a message's deferrals. Times are seconds since the epoch.
+    """What is known of a message's deferrals. Times are seconds of the store's clock, on which all workers agree.
 
     Attributes:
         breaker: which breaker refused it last.
