@@ -332,3 +332,18 @@ def test_a_child_is_not_kept_by_a_connection_that_a_thread_of_its_parent_was_tak
     with held_by_a_thread(store._client.connection_pool._lock):
         assert in_child(child) == "True"
     assert store.now() > 0
+
+
+def test_scripts_flushed_between_their_loading_and_their_call_are_sent_whole(
+    store: RedisStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = store._client.script_load
+
+    def load_and_lose(script: str) -> object:
+        digest = load(script)
+        client.script_flush()
+        return digest
+
+    client.script_flush()
+    monkeypatch.setattr(store._client, "script_load", load_and_lose)
+    assert store.now() > 0

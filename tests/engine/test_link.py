@@ -341,3 +341,21 @@ def test_a_breaker_goes_through_an_outage_of_its_store_unharmed(world: World) ->
     assert all(registry.link.connected for registry in registries)
     succeed(registries[0])
     assert world.stored().state is State.CLOSED
+
+
+def test_a_stale_view_does_not_put_an_emptied_store_back_in_time(world: World) -> None:
+    one, other = world.process("w1"), world.process("w2")
+    known(other)
+    fail(one, 3)
+    known(other)
+    world.clock.advance(31)
+    probe = one.enter(one.cell("smtp"))
+    assert probe is not None
+    end(one, probe, Verdict.SUCCESS)
+    world.server.empty()
+    for registry in (other, one, other):
+        world.clock.advance(1)
+        known(registry)
+        if registry is one:
+            assert (world.stored().state, world.stored().generation) == (State.CLOSED, 3)
+    assert other.cell("smtp").record.generation == 3

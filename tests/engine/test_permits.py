@@ -46,15 +46,3 @@ def test_who_gets_no_permit_is_told_to_wait_and_does_not_spin(world: World) -> N
     with pytest.raises(BreakerOpen) as refusal:
         breaker_in(other).call(lambda: None)
     assert refusal.value.retry_after == 1.0
-
-
-def test_who_was_denied_a_permit_does_not_ask_again_at_once(world: World) -> None:
-    one, other = world.process("w1"), world.process("w2")
-    fail(one, 3)
-    world.clock.advance(31)
-    assert one.enter(one.cell("smtp")) is not None
-    cell = known(other)
-    world.server.calls.clear()
-    for _ in range(100):
-        assert other.enter(cell) is None
-    assert world.server.calls.count("lease") == 1

@@ -45,7 +45,6 @@ class Cell:
         known: the record has been read from the store at least once.
         exact: outcomes must reach the reporter one by one and in order.
         applied_at: process clock at which the record was last set; before all time if it never was.
-        denied_until: process clock until which no permit is asked for: all are out. A new record lifts it.
         used_at: process clock at which the reporter last saw an outcome.
         pinned: never dropped, however long it is idle.
         shared: the record as the fleet's store last had it; ``None`` if this process never saw it there.
@@ -53,7 +52,6 @@ class Cell:
 
     __slots__ = (
         "applied_at",
-        "denied_until",
         "exact",
         "known",
         "name",
@@ -72,7 +70,6 @@ class Cell:
         self.exact = policy.consecutive_failures is not None
         self.known = self.pinned = False
         self.applied_at, self.used_at = float("-inf"), at
-        self.denied_until = float("-inf")
         self.record = Record(name=name)
         self.shared: Record | None = None
         self.ticket = Ticket(self, generation=0, epoch=0)
@@ -92,7 +89,6 @@ class Cell:
         self.ticket = ticket
         self.known = True
         self.applied_at = at
-        self.denied_until = float("-inf")
         if mode is Mode.AUTO:
             self.passing = record.state is State.CLOSED
         else:

@@ -36,9 +36,6 @@ DEFAULT_PROBE_TIMEOUT = 60.0
 _IDLE = 600.0
 """Seconds without an outcome after which a closed breaker is no longer followed."""
 
-_DENIED = 1.0
-"""Seconds for which a process that was denied a permit asks for no other, unless the record changes."""
-
 _SWAP_TRIES = 16
 """A swap is tried again only when somebody else's succeeded, so this many losses in a row mean trouble."""
 
@@ -142,10 +139,8 @@ class Views:
             return list(self.cells.values())
 
     def admission(self, cell: Cell) -> machine.Admission:
-        """What this breaker says now, from memory. Just denied a permit, it refuses without asking for another."""
-        said = cell.admission(self.link.now())
-        denied = said is machine.Admission.PERMIT and self.clock() < cell.denied_until
-        return machine.Admission.REFUSE if denied else said
+        """What this breaker says now, from memory."""
+        return cell.admission(self.link.now())
 
     def retry_after(self, cell: Cell) -> float | None:
         """Seconds after which a call that was refused should try again, from memory; ``None`` if nobody can say.
@@ -168,8 +163,8 @@ class Views:
             record = snapshot.records[cell.name]
             if cell.applied_at > started:
                 continue
-            if record.version == 0 and cell.shared is not None and _worth_restoring(cell.shared):
-                self._restore(cell, cell.shared)
+            if cell.shared is not None and _lost(record, cell.shared) and self.link.connected:
+                self._restore(cell, cell.shared, expected=record.version)
             elif not cell.known or record != cell.record or cell.ticket.epoch != self._epoch_of(cell):
                 log_learned(cell.record, record)
                 self._apply(cell, record)
@@ -189,11 +184,14 @@ class Views:
                     self._dropped(cell)
             return list(self.cells.values())
 
-    def _restore(self, cell: Cell, lost: Record) -> None:
-        """The store was emptied: put back what it last had, or a generation would begin anew under calls in flight."""
+    def _restore(self, cell: Cell, lost: Record, *, expected: int) -> None:
+        """The store was emptied: put back what it last had, or a generation would begin anew under calls in flight.
+
+        Whoever had seen less may have been first; the higher generation wins.
+        """
         logger.warning("breaker %r: the store lost its record; written back as %s", cell.name, lost.state)
-        if self._store_of(cell, lambda store: store.swap(lost, expected=0)):
-            self._apply(cell, replace(lost, version=1))
+        if self._store_of(cell, lambda store: store.swap(lost, expected=expected)):
+            self._apply(cell, replace(lost, version=expected + 1))
         else:
             self._hints.add(cell.name)
 
@@ -244,7 +242,6 @@ class Views:
         key = permit_key(cell.name, generation)
         limit, seconds = cell.policy.half_open_calls, ttl or cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
         if not self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=seconds)):
-            cell.denied_until = self.clock() + _DENIED
             return None
         ticket = Ticket(cell, generation=generation, epoch=epoch, permit=holder)
         self.refresh([cell.name])
@@ -252,6 +249,14 @@ class Views:
             return ticket
         self.give_back(ticket)
         return cell.ticket if self.admission(cell) is machine.Admission.ADMIT else None
+
+    def permit_free(self, cell: Cell) -> bool:
+        """Whether a permit of this half-open generation could be had now; takes one for a moment to find out."""
+        key, holder = permit_key(cell.name, cell.record.generation), f"{self.worker}:{os.urandom(8).hex()}"
+        if not self._store_of(cell, lambda store: store.lease(key, holder, limit=cell.policy.half_open_calls, ttl=1.0)):
+            return False
+        self._store_of(cell, lambda store: store.release(key, holder))
+        return True
 
     def enter(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
         """A ticket by whatever way the breaker allows now, winning a permit if that is what it takes."""
@@ -268,7 +273,6 @@ class Views:
     def give_back(self, ticket: Ticket) -> None:
         """End the lease of a permit, if the ticket has one."""
         if ticket.permit is not None:
-            ticket.cell.denied_until = float("-inf")
             key, holder = permit_key(ticket.cell.name, ticket.generation), ticket.permit
             self._store_of(ticket.cell, lambda store: store.release(key, holder))
 
@@ -292,6 +296,12 @@ class Views:
                 self._private = MemoryStore(self.link.now)
             return operation(self._private)
         return self.link.run(operation)
+
+    def current(self, cell: Cell) -> bool:
+        """Whether this view is of the store that is meant to keep it, and not of what stands in for that one."""
+        if cell.policy.scope == "worker":
+            return True
+        return self.link.connected and cell.ticket.epoch == self.link.epoch
 
     def _epoch_of(self, cell: Cell) -> int:
         """The epoch of the store that keeps this breaker; a breaker of scope "worker" never leaves its own."""
@@ -323,6 +333,10 @@ def _plain(record: Record) -> bool:
     return record.state is State.CLOSED and record.override is None and not record.draining
 
 
-def _worth_restoring(record: Record) -> bool:
-    """It says something that a fresh record does not: a generation, or an operator's word."""
-    return record.version > 0 and (record.generation > 0 or record.override is not None)
+def _lost(stored: Record, seen: Record) -> bool:
+    """Whether the store knows less than was seen there: nothing of a breaker with a history, or an older generation."""
+    if seen.version == 0:
+        return False
+    if stored.version == 0:
+        return seen.generation > 0 or seen.override is not None
+    return stored.generation < seen.generation

@@ -202,11 +202,14 @@ class Agent:
         probing = self._memory.probing.setdefault(cell.name, _Probing())
         key, now = (record.generation, record.successes), self._registry.clock()
         if probing.key != key:
-            probing.key, probing.patience = key, _FIRST_PATIENCE
-        elif now - probing.at < probing.patience:
+            probing.key, probing.patience = key, 0.0
+        if not self._registry.permit_free(cell):
+            probing.patience = 0.0  # it is being probed; should that lease run out, another follows at once
             return
-        else:
-            probing.patience = min(probing.patience * 2, cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT)
+        if probing.patience and now - probing.at < probing.patience:
+            return
+        longest = cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
+        probing.patience = min(max(probing.patience * 2, _FIRST_PATIENCE), longest)
         if released := self._release(cell.name, cell.policy.half_open_calls, ahead=True):
             logger.debug("breaker %r: %d parked tasks released as probes", cell.name, released)
             probing.at = now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -85,6 +86,7 @@ class AppBreakers:
                     worker=gethostname(),
                     tended=True,
                 )
+                self._registry.link.heard(time.time())  # until the store has said what time it is
                 self._registry.listeners.append(self._signal)
                 if settings.bus and self.derived.shared:
                     self._bus = Bus(self.app, self._registry)

@@ -41,6 +41,7 @@ class WorkerSide:
         self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot(), loop=self.loop)
         self.agent = Agent(breakers, parked=self._take_parked)
         self._asked_to_tend = False
+        self._backlogs: set[str] = set()
         self._stopping = False
         self._tending = Background(self._tend, name="celery-breaker-agent")
         for name in self.policies.guarded:
@@ -118,9 +119,14 @@ class WorkerSide:
         return self.agent.tend(full=full)
 
     def _take_parked(self) -> set[str]:
-        """Breakers that refuse no more, but for which this process parked something since."""
-        parked = self.deferrer.take_parked()
-        return {name for name in parked if (cell := self.registry.cells.get(name)) and not cell.record.draining}
+        """Breakers for which this process parked something, and whose record does not say so.
+
+        They may refuse no more, or the store was away and has never heard of their opening.
+        """
+        self._backlogs |= self.deferrer.take_parked()
+        cells = [cell for name in self._backlogs if (cell := self.registry.cells.get(name))]
+        self._backlogs = {cell.name for cell in cells if not self.registry.current(cell)}
+        return {cell.name for cell in cells if not cell.record.draining}
 
 
 def _unguarded(task: AnyTask, attribute: str) -> Any:

@@ -236,14 +236,14 @@ class Agents:
         if machine.admission(record, self._policy, now) is machine.Admission.ADMIT:
             return (yield from self._drain(worker, record))
         if record.state is State.HALF_OPEN and machine.mode_at(record, now) is Mode.AUTO:
-            self._probe(worker, record)
+            yield from self._probe(worker, record)
             return _STEP
         left = machine.retry_after(record, now)
         interval = self._fleet.tend_interval
         return interval if left is None else min(max(left, 0.01), interval)
 
-    def _probe(self, worker: Worker, record: Record) -> None:
-        """Send a parked task ahead as a probe; another follows, at growing distances, should it come back unused."""
+    def _probe(self, worker: Worker, record: Record) -> Process:
+        """Send a parked task ahead as a probe while a permit is free; another follows should it come back unused."""
         if self._policy.health_check is not None:
             if not self._memory.checking:
                 self._memory.checking = True
@@ -251,13 +251,25 @@ class Agents:
             return
         memory, key, now = self._memory, (record.generation, record.successes), self._timeline.now
         if memory.probed != key:
-            memory.probed, memory.patience = key, _FIRST_PATIENCE
-        elif now - memory.probed_at < memory.patience:
+            memory.probed, memory.patience = key, 0.0
+        if not (yield from self._permit_free(worker, record.generation)):
+            memory.patience = 0.0
             return
-        else:
-            memory.patience = min(memory.patience * 2, self._policy.probe_timeout or PROBE_TIMEOUT)
+        if memory.patience and now - memory.probed_at < memory.patience:
+            return
+        longest = self._policy.probe_timeout or PROBE_TIMEOUT
+        memory.patience = min(max(memory.patience * 2, _FIRST_PATIENCE), longest)
         if self._backlog.release(self._policy.half_open_calls, True):
             memory.probed_at = now
+
+    def _permit_free(self, worker: Worker, generation: int) -> Generator[float, None, bool]:
+        key, holder = ("permit", generation), (worker.number, "agent")
+        free = self._store.lease(key, holder, limit=self._policy.half_open_calls, ttl=1.0)
+        yield self._fleet.store_latency
+        if free:
+            self._store.release(key, holder)
+            yield self._fleet.store_latency
+        return free
 
     def _check_health(self, worker: Worker, generation: int) -> Process:
         memory = self._memory

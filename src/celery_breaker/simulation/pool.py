@@ -151,10 +151,7 @@ class Pool:
         if worker.passing:
             self._call(worker, task, worker.ticket)
             return
-        now = self._timeline.now
-        said = machine.admission(worker.view, self._policy, now)
-        if said is machine.Admission.PERMIT and now < worker.denied_until:
-            said = machine.Admission.REFUSE
+        said = machine.admission(worker.view, self._policy, self._timeline.now)
         if said is machine.Admission.ADMIT:
             self._admit(worker, task, worker.ticket)
         elif said is machine.Admission.PERMIT and worker.held < 2 * self._policy.half_open_calls:

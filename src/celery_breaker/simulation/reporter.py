@@ -26,9 +26,6 @@ __all__ = ["PROBE_TIMEOUT", "Reporter", "flush_rounds"]
 PROBE_TIMEOUT = 60.0
 """Seconds that a permit is leased when the policy does not say."""
 
-_DENIED = 1.0
-"""Seconds for which a worker that was denied a permit asks for no other, unless the record changes."""
-
 _LONGEST_PAUSE = 5.0
 """Seconds that successes wait at the most."""
 
@@ -135,7 +132,6 @@ class Reporter:
             else:
                 worker.delta = worker.delta.then(failed=outcome.failed, slow=outcome.slow)
         if ticket.permit is not None:
-            worker.denied_until = 0.0
             self._store.release(("permit", ticket.generation), ticket.permit)
             yield self._latency
 
@@ -180,10 +176,7 @@ class Reporter:
             yield self._latency
             self._views.see(worker, record)
             yield from self._views.change(worker, lambda record, now: machine.half_opened(record, now=now))
-        now = self._timeline.now
-        said = machine.admission(worker.view, policy, now)
-        if said is machine.Admission.PERMIT and now < worker.denied_until:
-            return None
+        said = machine.admission(worker.view, policy, self._timeline.now)
         if said is machine.Admission.ADMIT:
             return worker.ticket
         return None if said is machine.Admission.REFUSE else (yield from self._win_permit(worker))
@@ -196,7 +189,6 @@ class Reporter:
         won = self._store.lease(("permit", generation), permit, limit=policy.half_open_calls, ttl=ttl)
         yield self._latency
         if not won:
-            worker.denied_until = self._timeline.now + _DENIED
             return None
         record = self._store.read()
         yield self._latency

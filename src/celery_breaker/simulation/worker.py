@@ -62,7 +62,6 @@ class Worker:
         successes: plain successes of this generation that the reporter has yet to send; ``delta``: other outcomes.
         pending_since: second of the first of them. stale: some of an older generation are still to be sent.
         flushing: the round that sends them is on the timeline. flushed: number of the round that sent the last.
-        denied_until: second until which it asks for no permit, as all are out.
         tried: when its agent last tried for the lease in vain; ``None`` if it does not try.
         parked: second at which it last parked a task. late: it knows of some that nobody may look for any more.
     """
@@ -70,7 +69,6 @@ class Worker:
     __slots__ = (
         "asks",
         "delta",
-        "denied_until",
         "flushed",
         "flushing",
         "free",
@@ -114,7 +112,6 @@ class Worker:
     def see(self, record: Record) -> None:
         """Go by this record from now on."""
         self.view = record
-        self.denied_until = 0.0
         self.ticket = Admitted(record.generation)
         mode = record.mode
         self.passing = record.state is State.CLOSED if mode is Mode.AUTO else mode is not Mode.FORCED_OPEN

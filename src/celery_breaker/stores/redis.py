@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from celery_breaker.core.record import Record, decode, encode
@@ -77,7 +77,11 @@ class RedisStore:
 
     def _call(self, script: Script, keys: list[str], args: Sequence[str | int | float]) -> list[bytes | None]:
         try:
-            return cast("list[bytes | None]", script(keys=keys, args=list(args)))
+            try:
+                return cast("list[bytes | None]", script(keys=keys, args=list(args)))
+            except NoScriptError:  # flushed once more between its loading and its call
+                text = cast("str", script.script)
+                return cast("list[bytes | None]", self._client.eval(text, len(keys), *keys, *args))
         except RedisError as exc:
             raise StoreError(f"{self.url}: {exc}") from exc
 
