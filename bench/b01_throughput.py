@@ -43,7 +43,7 @@ _ratios: dict[str, Spread] = {}
 
 def rows(quick: bool) -> list[Row]:
     """A row with a bar for each pool, then the peers on prefork."""
-    size, rounds = (200, 1) if quick else (1000, 30)
+    size, rounds = (200, 1) if quick else (1000, 15)
     out: list[Row] = []
     peers: list[Row] = []
     with Servers() as servers:
@@ -59,7 +59,7 @@ def rows(quick: bool) -> list[Row]:
                 _check_counted(app, size)
                 out.append(_row(pool, measured))
                 if pool == "prefork":
-                    measured.run([PLAIN, *PEERS], rounds=min(rounds, 10))
+                    measured.run([PLAIN, *PEERS], rounds=min(rounds, 5))
                     peers = [_peer_row(task, measured) for task in PEERS]
     return out + peers
 

@@ -38,7 +38,7 @@ def rows(quick: bool) -> list[Row]:
                 Breaker(DOWN).open(reason="benchmark")  # before the worker starts, which reads it then
                 with running_worker(servers.new_folder(pool), conf, pool=pool):
                     batches = Batches(app, server, 200 if quick else 2000)
-                    out += _rows_of(pool, batches, server, rounds=1 if quick else 9)
+                    out += _rows_of(pool, batches, server, rounds=1 if quick else 7)
                     batches.close()
         return out
 
