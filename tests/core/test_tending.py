@@ -1,0 +1,19 @@
+"""The agent's times."""
+
+from __future__ import annotations
+
+import itertools
+
+from celery_breaker.core.policy import DEFAULT_PROBE_TIMEOUT, Policy
+from celery_breaker.core.tending import patience_after
+
+
+def test_each_further_probe_is_waited_for_twice_as_long_up_to_a_lease() -> None:
+    policy = Policy(probe_timeout=5.0)
+    waits = itertools.accumulate(range(5), lambda wait, _: patience_after(wait, policy), initial=0.0)
+    assert list(waits) == [0.0, 1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+def test_a_lease_nobody_chose_is_the_default() -> None:
+    assert Policy().probe_lease == DEFAULT_PROBE_TIMEOUT
+    assert patience_after(1e9, Policy()) == DEFAULT_PROBE_TIMEOUT
