@@ -56,15 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     printed, started = Printed(), time.monotonic()
     chosen = wanted(options.numbers)
     rows: list[Row] = []
-    measured_so_far: dict[int, str] = {}
+    modules: dict[int, ModuleType] = {}
     for number, name in chosen.items():
         found = measured(number, name, quick=options.quick)
         printed.show(found)
         rows += found
-        measured_so_far[number] = name
+        if name in sys.modules:  # not if its import failed
+            modules[number] = sys.modules[name]
         if options.out is not None:  # each time: what a run of half an hour found is not lost with its end
             minutes = (time.monotonic() - started) / 60
-            modules = {number: sys.modules[name] for number, name in measured_so_far.items() if name in sys.modules}
             written(options.out, rows, modules, minutes)
     if options.out is not None:
         printed.say(f"written: {options.out}")

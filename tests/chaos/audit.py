@@ -62,6 +62,12 @@ class Ledger:
         return {number: times - 1 for number, times in self.executions().items() if times > 1}
 
 
+def audited_redis(make_redis: Any, *args: str) -> Broker:
+    """A Redis whose append-only file tells afterwards what became of each message."""
+    server = make_redis("--auto-aof-rewrite-percentage", "0", *args, appendonly=True)
+    return Broker("redis", {"broker_url": server.url_for(0), "broker_transport_options": COMES_BACK}, server)
+
+
 def settled(ledger: Ledger, broker: Broker, seen: Seen, *, timeout: float = 60.0) -> None:
     """Wait until nothing is left that could still run: no message queued, parked or in hand."""
     still = _still_redis if isinstance(broker.server, RedisServer) else _still_rabbitmq

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.audit import COMES_BACK, Ledger, judged, settled
+from tests.chaos.audit import Ledger, audited_redis, judged, settled
 from tests.chaos.audit_stop import GIVEN_UP, ended
 from tests.chaos.chance import Chance
 from tests.support.breakers import QUICK, Seen, breaker_in, conf
+from tests.support.servers import RedisServer
 from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import Broker, Worker, WorkerFactory
@@ -138,8 +139,9 @@ def _workers(worker_factory: WorkerFactory, **options: Any) -> list[Worker]:
 def test_redis_broker_and_store_in_one_is_killed_and_comes_back(
     worker_factory: WorkerFactory, make_redis: Any, service: Service, chance: Chance
 ) -> None:
-    server = make_redis("--appendfsync", "always", "--auto-aof-rewrite-percentage", "0", appendonly=True)
-    broker = Broker("redis", {"broker_url": server.url_for(0), "broker_transport_options": COMES_BACK}, server)
+    broker = audited_redis(make_redis, "--appendfsync", "always")
+    server = broker.server
+    assert isinstance(server, RedisServer)
     settings = conf(server, **CONF)
     workers = _workers(worker_factory, broker=broker, backend=server.url_for(1), conf=settings)
     stage = Stage(broker, workers, service, Ledger(service), chance, server.kill)

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.audit import COMES_BACK, Ledger, at_moments, judged, redelivered, settled
+from tests.chaos.audit import Ledger, at_moments, audited_redis, judged, redelivered, settled
 from tests.chaos.chance import Chance
 from tests.support.breakers import QUICK, breaker_in, conf
 from tests.support.processes import Process
 from tests.support.service import Service
-from tests.support.workers import Broker, Worker, WorkerFactory
+from tests.support.workers import Worker, WorkerFactory
 
 CONCURRENCY, PREFETCH = 2, 4
 IN_HAND = PREFETCH + 1
@@ -93,7 +93,7 @@ def test_a_kill_loses_nothing_and_repeats_no_more_than_was_in_hand(
     service: Service,
     chance: Chance,
 ) -> None:
-    broker = _redis(make_redis) if kind == "redis" else make_broker(kind)
+    broker = audited_redis(make_redis) if kind == "redis" else make_broker(kind)
     settings = conf(redis_server, **CONF)
     workers = [worker_factory(broker=broker, backend=None, concurrency=2, conf=settings, wait=False) for _ in range(2)]
     for worker in workers:
@@ -123,12 +123,6 @@ def test_a_kill_loses_nothing_and_repeats_no_more_than_was_in_hand(
     else:
         most = redelivered(broker, at_least=sum(ledger.twice().values()))
     judged(ledger, broker, most=most, what=f"kills on {kind}")
-
-
-def _redis(make_redis: Any) -> Broker:
-    """A Redis whose append-only file can be read afterwards."""
-    server = make_redis("--auto-aof-rewrite-percentage", "0", appendonly=True)
-    return Broker("redis", {"broker_url": server.url_for(0), "broker_transport_options": COMES_BACK}, server)
 
 
 def _round(fleet: Fleet, ledger: Ledger, service: Service, kill: Callable[[], tuple[None, Process]]) -> None:

@@ -19,7 +19,7 @@ from celery_breaker import Breaker, Policy
 from celery_breaker.core.windows import Delta
 from celery_breaker.engine.default import registry_at
 from celery_breaker.stores.redis import RedisStore
-from tests.chaos.audit import COMES_BACK, Ledger, judged, settled
+from tests.chaos.audit import Ledger, audited_redis, judged, settled
 from tests.chaos.audit_stop import ended
 from tests.chaos.chance import Chance
 from tests.integration import guarded
@@ -193,8 +193,7 @@ STOPPING = {
 def broker(request: pytest.FixtureRequest, make_broker: Any, make_redis: Any) -> Broker:
     if request.param == "rabbitmq":
         return make_broker("rabbitmq")
-    server = make_redis("--auto-aof-rewrite-percentage", "0", appendonly=True)
-    return Broker("redis", {"broker_url": server.url_for(0), "broker_transport_options": COMES_BACK}, server)
+    return audited_redis(make_redis)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -22,6 +23,14 @@ _numbers = itertools.count()
 def fresh_prefix() -> str:
     """A prefix that no other test uses, so that nothing need be cleared."""
     return f"contract-{os.getpid()}-{next(_numbers)}"
+
+
+@contextmanager
+def fresh_redis(server: RedisServer) -> Iterator[RedisStore]:
+    """A store of its own on this server."""
+    store = RedisStore(server.url, prefix=fresh_prefix(), timeout=5.0)
+    yield store
+    store.close()
 
 
 def open_memory(request: pytest.FixtureRequest) -> Callable[[], Store]:

@@ -12,7 +12,7 @@ import pytest
 from celery_breaker.core.windows import Delta
 from celery_breaker.stores.redis import RedisStore
 from tests.contract import jobs
-from tests.contract.conftest import fresh_prefix
+from tests.contract.conftest import fresh_redis
 from tests.support.servers import RedisServer
 
 PROCESSES = 8
@@ -28,9 +28,8 @@ def processes() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture
 def store(redis_server: RedisServer) -> Iterator[RedisStore]:
-    store = RedisStore(redis_server.url, prefix=fresh_prefix(), timeout=5.0)
-    yield store
-    store.close()
+    with fresh_redis(redis_server) as store:
+        yield store
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from celery_breaker.core.record import Record, State, encode
 from celery_breaker.core.windows import Delta, Window
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.redis import RedisStore
-from tests.contract.conftest import fresh_prefix
+from tests.contract.conftest import fresh_redis
 from tests.support.forks import held_by_a_thread, in_child
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
@@ -30,9 +30,8 @@ FAILURE = Delta().then(failed=True, slow=False)
 
 @pytest.fixture
 def store(redis_server: RedisServer) -> Iterator[RedisStore]:
-    store = RedisStore(redis_server.url, prefix=fresh_prefix(), timeout=5.0)
-    yield store
-    store.close()
+    with fresh_redis(redis_server) as store:
+        yield store
 
 
 @pytest.fixture

@@ -96,3 +96,34 @@ def test_a_delta_is_what_happened(calls: list[tuple[bool, bool]]) -> None:
     assert delta.slow == sum(slow for _, slow in calls)
     assert delta.streak == streak
     assert delta.unbroken is all(failed for failed, _ in calls)
+
+
+@given(outcomes, outcomes)
+def test_deltas_add_up_as_if_each_call_had_been_told_alone(
+    before: list[tuple[bool, bool]], after: list[tuple[bool, bool]]
+) -> None:
+    one, other, both = Delta(), Delta(), Delta()
+    for failed, slow in before:
+        one, both = one.then(failed=failed, slow=slow), both.then(failed=failed, slow=slow)
+    for failed, slow in after:
+        other, both = other.then(failed=failed, slow=slow), both.then(failed=failed, slow=slow)
+    assert one.plus(other) == both
+
+
+@pytest.mark.parametrize(
+    ("value", "delta", "counted"),
+    [
+        (60, Delta(calls=500), 500),
+        ("100 calls", Delta(calls=4), 4),
+        ("100 calls", Delta(calls=500), 10),
+        ("100 calls", Delta(calls=500, failures=30), 30),
+        ("100 calls", Delta(calls=500, slow=40, failures=30), 40),
+    ],
+)
+def test_a_bucket_of_calls_takes_its_share_and_whatever_matters(value: float | str, delta: Delta, counted: int) -> None:
+    assert parse_window(value).counted(delta) == counted
+
+
+@pytest.mark.parametrize(("value", "pause"), [(5, 1.0), (20, 2.0), (3600, 5.0), ("100 calls", 1.0)])
+def test_successes_wait_a_bucket_at_the_most_and_never_long(value: float | str, pause: float) -> None:
+    assert parse_window(value).pause(1.0) == pause

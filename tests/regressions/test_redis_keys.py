@@ -11,7 +11,7 @@ from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.windows import Delta, Window
 from celery_breaker.engine.registry import Registry
 from celery_breaker.stores.redis import RedisStore
-from tests.contract.conftest import fresh_prefix
+from tests.contract.conftest import fresh_redis
 from tests.engine.world import POLICY, SilentReporter, breaker_in, fail, known
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
@@ -22,9 +22,8 @@ WINDOWS = [Window(span=60.0), Window(span=86_400.0), Window(span=100.0, by_calls
 
 @pytest.fixture
 def store(redis_server: RedisServer) -> Iterator[RedisStore]:
-    store = RedisStore(redis_server.url, prefix=fresh_prefix(), timeout=5.0)
-    yield store
-    store.close()
+    with fresh_redis(redis_server) as store:
+        yield store
 
 
 @pytest.fixture

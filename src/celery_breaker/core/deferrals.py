@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from celery_breaker.core.policy import Policy
 
-__all__ = ["FLOOR", "delay", "may_defer"]
+__all__ = ["FLOOR", "LONGEST_DELAY", "delay", "may_defer"]
 
 FLOOR = 1.0
 """Shortest delay of a deferred task, in seconds: a delay of nothing would be a loop."""
+
+LONGEST_DELAY = 900.0
+"""Seconds: half of what RabbitMQ waits for an acknowledgement before it closes the channel."""
 
 
 def may_defer(policy: Policy, *, deferrals: int, first: float | None, now: float) -> bool:

@@ -12,10 +12,13 @@ from celery_breaker.core.verdict import Classifier, ExceptionSpec
 from celery_breaker.core.windows import Window, parse_window
 from celery_breaker.errors import ConfigurationError, suggestion
 
-__all__ = ["ON_OPEN", "Policy"]
+__all__ = ["DEFAULT_PROBE_TIMEOUT", "ON_OPEN", "Policy"]
 
 ON_OPEN = ("park", "retry", "fail")
 """Named answers to a call that is not admitted; a callable or its dotted path is the other kind."""
+
+DEFAULT_PROBE_TIMEOUT = 60.0
+"""Seconds a permit is leased when neither the policy nor a time limit says."""
 
 _COUNTS = ("max_failures", "min_workers", "half_open_calls", "success_threshold")
 _OPTIONAL_COUNTS = ("consecutive_failures", "max_deferrals")
@@ -143,6 +146,11 @@ class Policy:
             )
         if self.scope == "worker" and self.min_workers > 1:
             raise ConfigurationError("scope='worker' never sees a second worker; drop min_workers")
+
+    @property
+    def probe_lease(self) -> float:
+        """Seconds that a permit is leased, and a health check may take, where no task's time limit says otherwise."""
+        return self.probe_timeout or DEFAULT_PROBE_TIMEOUT
 
     @property
     def window(self) -> Window:

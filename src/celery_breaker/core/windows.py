@@ -13,6 +13,9 @@ __all__ = ["BUCKETS", "Delta", "Totals", "Window", "parse_window"]
 BUCKETS = 10
 """Buckets per window: it slides in steps of a tenth of its span."""
 
+_LONGEST_PAUSE = 5.0
+"""Seconds that successes wait at the most, however wide a bucket is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -39,6 +42,14 @@ class Window:
         """The bucket of the present: by the clock, or by how many calls have been counted, the latest included."""
         # Multiplied first: a quotient that is whole then comes out whole.
         return math.floor((max(calls - 1, 0) if self.by_calls else now) * self.buckets / self.span)
+
+    def counted(self, delta: Delta) -> int:
+        """Calls of a delta that its bucket takes: of a sliding count, no more than share one, but all that matter."""
+        return min(delta.calls, max(int(self.width), delta.failures, delta.slow)) if self.by_calls else delta.calls
+
+    def pause(self, refresh: float) -> float:
+        """Seconds that plain successes may wait to be told together, by who looks each ``refresh`` seconds."""
+        return refresh if self.by_calls else min(max(self.width, refresh), _LONGEST_PAUSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +84,25 @@ class Delta:
             streak=self.streak + 1 if failed else 0,
             unbroken=self.unbroken and failed,
         )
+
+    def plus(self, more: Delta) -> Delta:
+        """This and another that came after it.
+
+        Example:
+            >>> Delta(calls=1, failures=1, streak=1).plus(Delta(calls=3, failures=2, streak=2)).streak
+            3
+        """
+        return Delta(
+            calls=self.calls + more.calls,
+            failures=self.failures + more.failures,
+            slow=self.slow + more.slow,
+            streak=more.streak_after(self.streak),
+            unbroken=self.unbroken and more.unbroken,
+        )
+
+    def streak_after(self, streak: int) -> int:
+        """Failures in a row after this, if there were so many before."""
+        return streak + self.streak if self.unbroken else self.streak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,14 +176,7 @@ class Registry(Views):
         if machine.mode_at(ticket.cell.record, self.link.now()) is Mode.DISABLED:
             return  # whoever disabled it knows of these failures
         key = (ticket.cell, ticket.generation)
-        known = self._pending.get(key, Delta())
-        self._pending[key] = Delta(
-            calls=known.calls + more.calls,
-            failures=known.failures + more.failures,
-            slow=known.slow + more.slow,
-            streak=known.streak + more.streak if more.unbroken else more.streak,
-            unbroken=known.unbroken and more.unbroken,
-        )
+        self._pending[key] = self._pending.get(key, Delta()).plus(more)
 
     def _half_open(self, ticket: Ticket) -> bool:
         record = ticket.cell.record
@@ -225,8 +218,7 @@ class Registry(Views):
         now = self.clock()
         for key, delta in list(self._pending.items()):
             cell, generation = key
-            window = cell.policy.window
-            pause = self._refresh if window.by_calls else min(max(window.width, self._refresh), 5.0)
+            pause = cell.policy.window.pause(self._refresh)
             waits = not (delta.failures or delta.slow or self._closing)
             if waits and now - self._flushed_at.get(cell.name, 0.0) < pause:
                 continue

@@ -26,12 +26,9 @@ from celery_breaker.errors import ConfigurationError
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.memory import MemoryStore
 
-__all__ = ["DEFAULT_PROBE_TIMEOUT", "Views", "permit_key"]
+__all__ = ["Views", "permit_key"]
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_PROBE_TIMEOUT = 60.0
-"""Seconds a permit is leased when neither the policy nor a time limit says."""
 
 _IDLE = 600.0
 """Seconds without an outcome after which a closed breaker is no longer followed."""
@@ -234,29 +231,34 @@ class Views:
         A permit is given back after its outcome has moved the record, so one that is won by a view which has not heard
         of that yet may be of a generation that is over: only a look at the record after the lease tells.
         """
-        record, epoch = cell.record, self._epoch_of(cell)
-        if record.state is not State.HALF_OPEN:
+        if cell.record.state is not State.HALF_OPEN:
             return None  # its interval ended a moment ago: no permit before somebody has half-opened it
-        generation = record.generation
-        holder = f"{self.worker}:{os.urandom(8).hex()}"
-        key = permit_key(cell.name, generation)
-        limit, seconds = cell.policy.half_open_calls, ttl or cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
-        if not self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=seconds)):
+        if (ticket := self._lease_permit(cell, ttl=ttl or cell.policy.probe_lease)) is None:
             return None
-        ticket = Ticket(cell, generation=generation, epoch=epoch, permit=holder)
         self.refresh([cell.name])
-        if cell.record.generation == generation:
+        if cell.record.generation == ticket.generation:
             return ticket
         self.give_back(ticket)
         return cell.ticket if self.admission(cell) is machine.Admission.ADMIT else None
 
     def permit_free(self, cell: Cell) -> bool:
         """Whether a permit of this half-open generation could be had now; takes one for a moment to find out."""
-        key, holder = permit_key(cell.name, cell.record.generation), f"{self.worker}:{os.urandom(8).hex()}"
-        if not self._store_of(cell, lambda store: store.lease(key, holder, limit=cell.policy.half_open_calls, ttl=1.0)):
+        if (ticket := self._lease_permit(cell, ttl=1.0)) is None:
             return False
-        self._store_of(cell, lambda store: store.release(key, holder))
+        self.give_back(ticket)
         return True
+
+    def _lease_permit(self, cell: Cell, *, ttl: float) -> Ticket | None:
+        """One of the permits of the generation that this view shows, whether that still lasts or not."""
+        ticket = Ticket(
+            cell,
+            generation=cell.record.generation,
+            epoch=self._epoch_of(cell),
+            permit=f"{self.worker}:{os.urandom(8).hex()}",
+        )
+        key, holder, limit = permit_key(cell.name, ticket.generation), str(ticket.permit), cell.policy.half_open_calls
+        leased = self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=ttl))
+        return ticket if leased else None
 
     def enter(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
         """A ticket by whatever way the breaker allows now, winning a permit if that is what it takes."""

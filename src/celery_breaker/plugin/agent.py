@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from celery_breaker.core import machine, ramp
+from celery_breaker.core import machine, ramp, tending
 from celery_breaker.core.names import is_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
-from celery_breaker.engine.views import DEFAULT_PROBE_TIMEOUT
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.parking import Lot
 
@@ -28,21 +27,6 @@ logger = logging.getLogger(__name__)
 
 LEASE = "agent"
 """Key of the agent's lease in the store."""
-
-_STEP = 0.5
-"""Seconds between two steps while something is half-open or draining."""
-
-_NEWS = 0.05
-"""Seconds that an announcement is given to reach the workers, before a probe does."""
-
-_FIRST_PATIENCE = 1.0
-"""Seconds after which another probe follows the first; doubles from there."""
-
-_GRACE = 3.0
-"""Seconds for which a closed breaker's empty parking queue is still watched: slow views may park a last task."""
-
-_FULL_ROUND = 60.0
-"""Seconds between looks at every breaker of the store, if nobody asks for one."""
 
 _FORGET_AFTER = 86_400.0
 """Seconds after which a dynamic breaker that has stayed closed is forgotten."""
@@ -120,10 +104,10 @@ class Agent:
         lease_for = 3 * self._interval
         if not registry.link.run(lambda store: store.lease(LEASE, self._holder, limit=1, ttl=lease_for)):
             if full:
-                self._full_at = now + _FULL_ROUND
+                self._full_at = now + tending.FULL_ROUND
             return min(self._interval, 1.0)
         if full:
-            self._full_at = now + _FULL_ROUND
+            self._full_at = now + tending.FULL_ROUND
             self._look_at_all()
         pauses = [self._tend_one(cell) for cell in list(registry.cells.values()) if self._concerns(cell)]
         if not pauses:
@@ -182,13 +166,13 @@ class Agent:
         record = registry.change(cell, lambda record, now: machine.relax(record, now=now))
         if machine.due(record, registry.link.now()):
             registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
-            return _NEWS
+            return tending.NEWS
         said = machine.admission(record, cell.policy, registry.link.now())
         if said is machine.Admission.ADMIT:
             return self._drain(cell, record)
         if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
             self._probe(cell, record)
-            return _STEP
+            return tending.STEP
         return self._until_due(cell, record)
 
     def _until_due(self, cell: Cell, record: Record) -> float:
@@ -208,8 +192,7 @@ class Agent:
             return
         if probing.patience and now - probing.at < probing.patience:
             return
-        longest = cell.policy.probe_timeout or DEFAULT_PROBE_TIMEOUT
-        probing.patience = min(max(probing.patience * 2, _FIRST_PATIENCE), longest)
+        probing.patience = tending.patience_after(probing.patience, cell.policy)
         if released := self._release(cell.name, cell.policy.half_open_calls, ahead=True):
             logger.debug("breaker %r: %d parked tasks released as probes", cell.name, released)
             probing.at = now
@@ -249,13 +232,13 @@ class Agent:
         size, now = self._size(name), registry.clock()
         draining = self._memory.draining.get(name)
         if size == 0:
-            if registry.link.now() - record.since > _GRACE and name not in self._late:
+            if registry.link.now() - record.since > tending.GRACE and name not in self._late:
                 self._memory.draining.pop(name, None)
                 registry.change(cell, lambda record, now: machine.drained(record))
-            return _STEP
+            return tending.STEP
         depth = self._open_lot().target_depth(name)
         if draining is None or draining.generation != record.generation:
-            draining = self._memory.draining[name] = _Draining(record.generation, depth, now - _STEP)
+            draining = self._memory.draining[name] = _Draining(record.generation, depth, now - tending.STEP)
         excess = draining.seen(depth)
         elapsed = min(now - draining.at, 1.0)
         step = ramp.step(record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=excess)
@@ -263,7 +246,7 @@ class Agent:
         if cell.record.generation == record.generation:
             self._release(name, step.count)
         draining.at = now
-        return _STEP
+        return tending.STEP
 
     def _release(self, name: str, count: int, *, ahead: bool = False) -> int:
         released = self._open_lot().release(name, count, ahead=ahead)
@@ -307,5 +290,5 @@ def _healthy(policy: Policy) -> tuple[bool, str]:
 
     thread = threading.Thread(target=run, name="celery-breaker-health-call", daemon=True)
     thread.start()
-    thread.join(policy.probe_timeout or DEFAULT_PROBE_TIMEOUT)
+    thread.join(policy.probe_lease)
     return box[0] if box else (False, "health check timed out")

@@ -13,7 +13,7 @@ from kombu import Consumer, Exchange, Producer, Queue
 
 from celery_breaker.core.events import Change
 from celery_breaker.engine.background import Background
-from celery_breaker.plugin.connections import close_quietly
+from celery_breaker.plugin.connections import close_quietly, connected
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -77,8 +77,7 @@ class Bus:
         while self._outbox:
             try:
                 if self._sending is None:
-                    self._sending = self._app.connection_for_write()
-                    self._sending.ensure_connection(max_retries=1, timeout=2)
+                    self._sending = connected(self._app, timeout=2)
                 note = self._outbox[0]
                 with Producer(self._sending.default_channel, exchange=EXCHANGE) as producer:
                     producer.publish(note, serializer="json", declare=[EXCHANGE], retry=False, expiration=10)

@@ -26,7 +26,7 @@ from celery_breaker.status import Status, status_of
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
 
-__all__ = ["Action", "Failure", "Session", "UnknownBreaker", "Unreachable", "opened"]
+__all__ = ["Action", "Failure", "Session", "UnknownBreaker", "Unreachable", "hint_at", "opened"]
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +116,7 @@ class Session:
         if not create and not self.policies.knows(name):
             names = self._all_names()
             if name not in names:
-                hint = "`list` shows all" if self.shared else "is -A your app?"
-                if near := difflib.get_close_matches(name, names, n=1):
-                    hint = f"did you mean {near[0]!r}?"
+                hint = hint_at(name, names, otherwise="`list` shows all" if self.shared else "is -A your app?")
                 raise UnknownBreaker(f"no breaker {name!r} is declared or has a record; {hint}")
         if not private and self._private(name):
             raise Failure(f"breaker {name!r} has scope='worker': each worker keeps its own, out of reach from here")
@@ -195,6 +193,12 @@ class _Counter:
             logger.debug("parked tasks could not be counted", exc_info=True)
             if self._lot is not None:
                 self._lot.close()
+
+
+def hint_at(name: str, names: Iterable[str], *, otherwise: str) -> str:
+    """The end of a message about an unknown breaker: the nearest of these names, or something else to do."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from celery_breaker.core.record import Mode, State
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cli_format import as_json, human, plain
-from celery_breaker.plugin.cli_session import Failure, UnknownBreaker
+from celery_breaker.plugin.cli_session import Failure, UnknownBreaker, hint_at
 from celery_breaker.simulation import chart
 from celery_breaker.simulation.plot import check_plot, plot
 from celery_breaker.simulation.report import CLOSED, OPEN, Report
@@ -152,8 +151,7 @@ def _policy(breakers: AppBreakers, name: str | None, options: Mapping[str, objec
 def _declared(breakers: AppBreakers, name: str) -> Policy:
     policies = breakers.policies
     if not policies.knows(name):
-        near = difflib.get_close_matches(name, list(policies.declared), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "leave the name out to try the defaults and --option"
+        hint = hint_at(name, policies.declared, otherwise="leave the name out to try the defaults and --option")
         raise UnknownBreaker(f"no breaker {name!r} is declared; {hint}")
     return policies.of(name)
 

@@ -47,9 +47,6 @@ _AT_ONCE = 200
 _LINGER = 0.002
 """Seconds in which messages gather, so that one round trip sets several aside; about what it takes to read a few."""
 
-_LONGEST_DELAY = 900.0
-"""Seconds: half of what RabbitMQ waits for an acknowledgement before it closes the channel."""
-
 _TRIES = 5
 """Attempts to record a failure, a second apart, before the task is let go without."""
 
@@ -212,7 +209,7 @@ class Deferrer:
             self._registry.retry_after(refused.cell),
             refused.cell.policy,
             deferrals=note.deferrals,
-            cap=min(visible / 2, _LONGEST_DELAY),
+            cap=min(visible / 2, deferrals.LONGEST_DELAY),
             u=random.random(),
         )
         return datetime.now(timezone.utc) + timedelta(seconds=seconds)

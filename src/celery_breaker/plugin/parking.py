@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from kombu import Queue
 
-from celery_breaker.plugin.connections import close_quietly
+from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.note import HEADER, Note
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ class PortableLot:
 
     def _channel(self) -> Any:
         if self._connection is None:
-            self._connection = self._app.connection_for_write()
-            self._connection.ensure_connection(max_retries=1, timeout=5)
+            self._connection = connected(self._app)
         return self._connection.default_channel
 
     def close(self) -> None:

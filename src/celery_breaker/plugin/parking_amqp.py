@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from celery_breaker.plugin.connections import connected
 from celery_breaker.plugin.parking import Move, PortableLot, parking_queue
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ class AmqpLot(PortableLot):
     def _channel(self) -> Any:
         if self._connection is None:  # kombu's own confirms would wait for each message, and swallow what we listen for
             options = {**(self._app.conf.broker_transport_options or {}), "confirm_publish": False}
-            self._connection = self._app.connection_for_write(transport_options=options)
-            self._connection.ensure_connection(max_retries=1, timeout=5)
+            self._connection = connected(self._app, transport_options=options)
         return self._connection.default_channel
 
     def _sending(self) -> _Confirms:

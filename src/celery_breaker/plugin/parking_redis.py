@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from celery_breaker.plugin.connections import close_quietly
+from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.note import HEADER
 from celery_breaker.plugin.parking import QUARANTINE, Move, parking_queue, release_queue
 
@@ -85,8 +85,7 @@ class RedisLot:
 
     def _channel(self) -> Any:
         if self._connection is None:
-            self._connection = self._app.connection_for_write()
-            self._connection.ensure_connection(max_retries=1, timeout=5)
+            self._connection = connected(self._app)
         return self._connection.default_channel
 
     def close(self) -> None:

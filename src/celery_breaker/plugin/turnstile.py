@@ -12,7 +12,6 @@ from celery.exceptions import TaskRevokedError
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
-from celery_breaker.engine.views import DEFAULT_PROBE_TIMEOUT
 from celery_breaker.plugin.aliases import AnyTask
 
 if TYPE_CHECKING:
@@ -133,4 +132,4 @@ class Turnstile:
 
     def _permit_ttl(self, cell: Cell, request: Gated) -> float:
         hard = request.time_limits[0] or self._task.time_limit
-        return cell.policy.probe_timeout or (hard + _AFTER_HARD_LIMIT if hard else DEFAULT_PROBE_TIMEOUT)
+        return cell.policy.probe_timeout or (hard + _AFTER_HARD_LIMIT if hard else cell.policy.probe_lease)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from celery_breaker.core import machine, ramp
+from celery_breaker.core import machine, ramp, tending
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
-from celery_breaker.simulation.reporter import PROBE_TIMEOUT
 from celery_breaker.simulation.scenario import Fleet
 from celery_breaker.simulation.store import SimulatedStore
 from celery_breaker.simulation.timeline import Process, Timeline
@@ -24,12 +23,6 @@ from celery_breaker.simulation.worker import NOTHING, Worker
 __all__ = ["Agents", "Backlog"]
 
 _LEASE = "agent"
-_STEP = 0.5
-_NEWS = 0.05
-_FIRST_PATIENCE = 1.0
-_GRACE = 3.0
-_FULL_ROUND = 60.0
-"""Seconds, as in `plugin.agent`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +165,12 @@ class Agents:
 
     def _remind_all(self) -> None:
         for worker in self._workers:
-            self._timeline.at(self._random.random() * _FULL_ROUND, self._full_round, worker)
+            self._timeline.at(self._random.random() * tending.FULL_ROUND, self._full_round, worker)
         if self._fleet.beat:
             self._timeline.at(self._random.random() * self._fleet.tend_interval, self._reminded)
 
     def _full_round(self, worker: Worker) -> None:
-        self._timeline.after(_FULL_ROUND, self._full_round, worker)
+        self._timeline.after(tending.FULL_ROUND, self._full_round, worker)
         self._look(worker)
 
     def _reminded(self) -> None:
@@ -232,12 +225,12 @@ class Agents:
         record, now = worker.view, self._timeline.now
         if machine.due(record, now):
             yield from self._views.change(worker, lambda record, now: machine.half_opened(record, now=now))
-            return _NEWS
+            return tending.NEWS
         if machine.admission(record, self._policy, now) is machine.Admission.ADMIT:
             return (yield from self._drain(worker, record))
         if record.state is State.HALF_OPEN and machine.mode_at(record, now) is Mode.AUTO:
             yield from self._probe(worker, record)
-            return _STEP
+            return tending.STEP
         left = machine.retry_after(record, now)
         interval = self._fleet.tend_interval
         return interval if left is None else min(max(left, 0.01), interval)
@@ -257,8 +250,7 @@ class Agents:
             return
         if memory.patience and now - memory.probed_at < memory.patience:
             return
-        longest = self._policy.probe_timeout or PROBE_TIMEOUT
-        memory.patience = min(max(memory.patience * 2, _FIRST_PATIENCE), longest)
+        memory.patience = tending.patience_after(memory.patience, self._policy)
         if self._backlog.release(self._policy.half_open_calls, True):
             memory.probed_at = now
 
@@ -274,7 +266,7 @@ class Agents:
     def _check_health(self, worker: Worker, generation: int) -> Process:
         memory = self._memory
         healthy, seconds = self._backlog.check()
-        patience = self._policy.probe_timeout or PROBE_TIMEOUT
+        patience = self._policy.probe_lease
         yield min(seconds, patience)
         u = self._random.random()
 
@@ -295,13 +287,17 @@ class Agents:
             return self._fleet.tend_interval
         memory, now = self._memory, self._timeline.now
         if not self._backlog.parked():
-            if now - record.since > _GRACE:
+            if now - record.since > tending.GRACE:
                 memory.drained_generation = -1
                 yield from self._views.change(worker, lambda record, now: machine.drained(record))
-            return _STEP
+            return tending.STEP
         depth = self._backlog.depth()
         if memory.drained_generation != record.generation:
-            memory.drained_generation, memory.least_depth, memory.drained_at = record.generation, depth, now - _STEP
+            memory.drained_generation, memory.least_depth, memory.drained_at = (
+                record.generation,
+                depth,
+                now - tending.STEP,
+            )
         excess, elapsed = memory.excess(depth), min(now - memory.drained_at, 1.0)
         self._store.tally(NOTHING, generation=record.generation, worker=worker.number)
         totals = self._store.totals(record.generation, workers=self._policy.min_workers)
@@ -311,7 +307,7 @@ class Agents:
         if worker.view.generation == record.generation:
             self._backlog.release(step.count, False)
         memory.drained_at = now
-        return _STEP
+        return tending.STEP
 
 
 def _idle(record: Record) -> bool:

@@ -25,9 +25,6 @@ from celery_breaker.simulation.worker import Admitted, Task, Worker
 
 __all__ = ["Pool"]
 
-_LONGEST_DELAY = 900.0
-"""Seconds that a task is sent ahead at the most, as in `plugin.deferral`."""
-
 _LONGEST_RETRY = 600
 """Seconds: Celery's ``retry_backoff_max``."""
 
@@ -257,7 +254,9 @@ class Pool:
             worker.parked = now
         else:
             wait = machine.retry_after(worker.view, now)
-            delay = deferrals.delay(wait, policy, deferrals=earlier, cap=_LONGEST_DELAY, u=self._random.random())
+            delay = deferrals.delay(
+                wait, policy, deferrals=earlier, cap=deferrals.LONGEST_DELAY, u=self._random.random()
+            )
             counts.delayed += 1
             self._timeline.after(delay, self._come_back, task)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from random import Random
 
 from celery_breaker.core import machine
@@ -21,13 +20,7 @@ from celery_breaker.simulation.timeline import Process, Timeline
 from celery_breaker.simulation.views import Views
 from celery_breaker.simulation.worker import NOTHING, Admitted, Outcome, Worker
 
-__all__ = ["PROBE_TIMEOUT", "Reporter", "flush_rounds"]
-
-PROBE_TIMEOUT = 60.0
-"""Seconds that a permit is leased when the policy does not say."""
-
-_LONGEST_PAUSE = 5.0
-"""Seconds that successes wait at the most."""
+__all__ = ["Reporter", "flush_rounds"]
 
 
 def flush_rounds(policy: Policy, refresh_interval: float) -> int:
@@ -37,9 +30,7 @@ def flush_rounds(policy: Policy, refresh_interval: float) -> int:
         >>> flush_rounds(Policy(failure_window=20), refresh_interval=1.0)
         2
     """
-    window = policy.window
-    pause = refresh_interval if window.by_calls else min(max(window.width, refresh_interval), _LONGEST_PAUSE)
-    return max(1, math.ceil(pause / refresh_interval - 1e-9))
+    return max(1, math.ceil(policy.window.pause(refresh_interval) / refresh_interval - 1e-9))
 
 
 class Reporter:
@@ -185,8 +176,8 @@ class Reporter:
         """Lease a permit, then see whether its generation still lasts: an old view can win one of an ended one."""
         policy, generation = self._policy, worker.view.generation
         self._permits += 1
-        permit, ttl = self._permits, policy.probe_timeout or PROBE_TIMEOUT
-        won = self._store.lease(("permit", generation), permit, limit=policy.half_open_calls, ttl=ttl)
+        permit = self._permits
+        won = self._store.lease(("permit", generation), permit, limit=policy.half_open_calls, ttl=policy.probe_lease)
         yield self._latency
         if not won:
             return None
@@ -202,6 +193,4 @@ class Reporter:
 
 
 def _with_successes(delta: Delta, successes: int) -> Delta:
-    if not successes:
-        return delta
-    return replace(delta, calls=delta.calls + successes, streak=0, unbroken=False)
+    return delta.plus(Delta(calls=successes, unbroken=False)) if successes else delta

@@ -94,14 +94,13 @@ class SimulatedStore:
     def _add(self, delta: Delta, worker: Hashable) -> None:
         window = self._window
         self._calls += delta.calls
-        self._streak = self._streak + delta.streak if delta.unbroken else delta.streak
+        self._streak = delta.streak_after(self._streak)
         current = window.bucket_at(self._timeline.now, self._calls)
         self._expire(current)
         if not self._buckets or self._buckets[-1].index != current:
             self._buckets.append(_Bucket(current))
         bucket = self._buckets[-1]
-        most = max(int(window.width), delta.failures, delta.slow) if window.by_calls else delta.calls
-        bucket.calls += min(delta.calls, most)
+        bucket.calls += window.counted(delta)
         bucket.failures += delta.failures
         bucket.slow += delta.slow
         if delta.failures:

@@ -117,11 +117,10 @@ class MemoryStore:
 
 def _add(counts: _Counts, delta: Delta, window: Window, now: float, worker: str) -> None:
     counts.calls += delta.calls
-    counts.streak = counts.streak + delta.streak if delta.unbroken else delta.streak
+    counts.streak = delta.streak_after(counts.streak)
     current = window.bucket_at(now, counts.calls)
     bucket = counts.buckets.setdefault(current, [0, 0, 0])
-    calls = min(delta.calls, max(int(window.width), delta.failures, delta.slow)) if window.by_calls else delta.calls
-    for index, amount in enumerate((calls, delta.failures, delta.slow)):
+    for index, amount in enumerate((window.counted(delta), delta.failures, delta.slow)):
         bucket[index] += amount
     if delta.failures:
         seen = counts.workers.setdefault(current, {})
