@@ -12,7 +12,8 @@ from tests.support.waiting import eventually
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_there_are_as_many_places_as_the_limit(store: Store, limit: int) -> None:
-    assert [store.lease("key", f"h{n}", limit=limit, ttl=60) for n in range(limit + 2)] == [True] * limit + [False] * 2
+    held = [store.lease("key", f"h{n}", limit=limit, ttl=60).held for n in range(limit + 2)]
+    assert held == [True] * limit + [False] * 2
 
 
 def test_a_holder_keeps_its_place_by_asking_again(store: Store) -> None:
@@ -73,3 +74,19 @@ def test_a_limit_that_was_lowered_holds_for_newcomers(store: Store) -> None:
     assert not store.lease("key", "c", limit=1, ttl=60)
     store.release("key", "a")
     assert not store.lease("key", "c", limit=1, ttl=60)
+
+
+def test_who_finds_all_places_taken_is_told_when_the_next_falls_free(store: Store) -> None:
+    assert store.lease("key", "late", limit=2, ttl=60).free_in == 0.0
+    store.lease("key", "early", limit=2, ttl=30)
+    assert 25 < store.lease("key", "c", limit=2, ttl=60).free_in <= 30
+    assert 55 < store.lease("key", "c", limit=1, ttl=60).free_in <= 60, "one more than the places has to go"
+
+
+def test_the_time_a_loser_is_told_is_enough(store: Store) -> None:
+    store.lease("key", "a", limit=1, ttl=0.3)
+    start = store.now()
+    told = store.lease("key", "b", limit=1, ttl=60).free_in
+    assert 0 < told <= 0.3
+    eventually(lambda: store.now() > start + told, interval=0.01)
+    assert store.lease("key", "b", limit=1, ttl=60)

@@ -88,4 +88,4 @@ def test_never_more_holders_than_places(connect: Callable[[], Store]) -> None:
     entered = all_at_once(connect, work)
     assert sum(entered) > 0
     assert most <= 3
-    assert [connect().lease("key", f"after {n}", limit=3, ttl=60) for n in range(4)] == [True, True, True, False]
+    assert [connect().lease("key", f"after {n}", limit=3, ttl=60).held for n in range(4)] == [True, True, True, False]

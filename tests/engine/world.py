@@ -9,6 +9,7 @@ from typing import Any
 from celery_breaker.clock import ManualClock
 from celery_breaker.core.classify import Verdict
 from celery_breaker.core.events import Change
+from celery_breaker.core.lease import Lease
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
@@ -79,7 +80,7 @@ class Server:
     def swap(self, record: Record, *, expected: int) -> bool:
         return self._reach("swap").swap(record, expected=expected)
 
-    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> bool:
+    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> Lease:
         return self._reach("lease").lease(key, holder, limit=limit, ttl=ttl)
 
     def release(self, key: str, holder: str) -> None:

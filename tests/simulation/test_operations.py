@@ -38,6 +38,16 @@ def test_operations_do_not_grow_with_the_rate_of_tasks(table: Table, phase: str)
         assert many < 1.25 * few  # ten times the tasks
 
 
+def test_probes_that_hang_cost_no_more_where_there_are_more_tasks() -> None:
+    reports = [
+        run(rate=rate, down_latency=10.0, load={"regular": False}, fleet=Fleet(workers=20, concurrency=10))
+        for rate in RATES
+    ]
+    few, many = (report.per_worker(OPEN) or 0.0 for report in reports)
+    assert few > 1.0
+    assert many < 1.25 * few  # ten times the tasks
+
+
 def test_wasted_calls_do_not_grow_with_the_workers(table: Table) -> None:
     few, many = table[SIZES[0], RATES[0]], table[SIZES[-1], RATES[0]]
     assert abs(many.wasted - few.wasted) <= 3  # a hundred times the workers

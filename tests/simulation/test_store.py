@@ -71,8 +71,8 @@ def test_leases_are_held_and_run_out_alike(steps: list[tuple[float, str, bool]],
             both.real.release("key", holder)
             both.simulated.release("key", holder)
         else:
-            held = both.real.lease("key", holder, limit=limit, ttl=5.0)
-            assert both.simulated.lease("key", holder, limit=limit, ttl=5.0) is held
+            answer = both.real.lease("key", holder, limit=limit, ttl=5.0)
+            assert both.simulated.lease("key", holder, limit=limit, ttl=5.0) == answer
 
 
 def test_a_swap_of_an_old_version_is_lost_and_counted() -> None:

@@ -1,10 +1,10 @@
-"""When an open breaker, or its backlog, is to be looked at again: the agent's times, in seconds."""
+"""When an open breaker, or its backlog, is to be looked at again: times in seconds."""
 
 from __future__ import annotations
 
 from celery_breaker.core.policy import Policy
 
-__all__ = ["FULL_ROUND", "GRACE", "NEWS", "STEP", "patience_after"]
+__all__ = ["ASK_AGAIN", "FULL_ROUND", "GRACE", "NEWS", "STEP", "patience_after"]
 
 STEP = 0.5
 """Between two steps while something is half-open or draining."""
@@ -17,6 +17,9 @@ GRACE = 3.0
 
 FULL_ROUND = 60.0
 """Between looks at every breaker of the store, if nobody asks for one."""
+
+ASK_AGAIN = 1.0
+"""For which a worker that found all permits taken does not ask for fresh tasks; one may be given back before."""
 
 _FIRST_PATIENCE = 1.0
 

@@ -44,6 +44,7 @@ class Cell:
         ticket: the ticket of the present generation.
         known: the record has been read from the store at least once.
         exact: outcomes must reach the reporter one by one and in order.
+        full_until: process clock until which the permits of this generation are taken, as far as is known.
         applied_at: process clock at which the record was last set; before all time if it never was.
         used_at: process clock at which the reporter last saw an outcome.
         pinned: never dropped, however long it is idle.
@@ -53,6 +54,7 @@ class Cell:
     __slots__ = (
         "applied_at",
         "exact",
+        "full_until",
         "known",
         "name",
         "passing",
@@ -70,6 +72,7 @@ class Cell:
         self.exact = policy.consecutive_failures is not None
         self.known = self.pinned = False
         self.applied_at, self.used_at = float("-inf"), at
+        self.full_until = float("-inf")
         self.record = Record(name=name)
         self.shared: Record | None = None
         self.ticket = Ticket(self, generation=0, epoch=0)
@@ -80,6 +83,7 @@ class Cell:
         before = self.ticket
         if before.generation != record.generation or before.epoch != epoch:
             ticket = Ticket(self, generation=record.generation, epoch=epoch)
+            self.full_until = float("-inf")
         else:
             ticket = before
         mode = record.mode

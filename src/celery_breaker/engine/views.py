@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from celery_breaker.clock import Clock, monotonic
-from celery_breaker.core import machine
+from celery_breaker.core import machine, tending
 from celery_breaker.core.deferrals import FLOOR
 from celery_breaker.core.events import Change, change_between
 from celery_breaker.core.names import check_name
@@ -147,6 +147,10 @@ class Views:
         seconds = machine.retry_after(cell.record, self.link.now())
         return FLOOR if seconds == 0 else seconds
 
+    def full(self, cell: Cell) -> bool:
+        """Whether all permits are known to be taken; no reason to refuse a probe that was sent to get one."""
+        return self.clock() < cell.full_until
+
     # --- round trips: bounded by the store's timeout, and never on a hot path --------------------------------------
 
     def refresh(self, names: Iterable[str] | None = None) -> None:
@@ -257,8 +261,12 @@ class Views:
             permit=f"{self.worker}:{os.urandom(8).hex()}",
         )
         key, holder, limit = permit_key(cell.name, ticket.generation), str(ticket.permit), cell.policy.half_open_calls
-        leased = self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=ttl))
-        return ticket if leased else None
+        lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=ttl))
+        if lease:
+            return ticket
+        if cell.ticket.generation == ticket.generation:
+            cell.full_until = self.clock() + min(lease.free_in, tending.ASK_AGAIN)
+        return None
 
     def enter(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
         """A ticket by whatever way the breaker allows now, winning a permit if that is what it takes."""

@@ -13,6 +13,7 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.plugin.aliases import AnyTask
+from celery_breaker.plugin.note import Note
 
 if TYPE_CHECKING:
     from kombu import Message
@@ -84,7 +85,7 @@ class Turnstile:
         """Hold the request until the reporter has asked these breakers in turn; ``tickets`` it has already."""
         cell, rest = cells[0], cells[1:]
         connection = self._loop.connections
-        if cell.known and self._held[cell.name] >= 2 * cell.policy.half_open_calls:
+        if cell.known and self._in_vain(request, cell):
             self._give_back(tickets)
             self._loop.soon(partial(self._refused, request, cell))
             return
@@ -94,6 +95,12 @@ class Turnstile:
             self._loop.soon(partial(self._answered, request, cell, rest, tickets, ticket, connection))
 
         self._registry.ask(cell, answered, ttl=self._permit_ttl(cell, request))
+
+    def _in_vain(self, request: Gated, cell: Cell) -> bool:
+        """Whether there is no permit to be hoped for; what was parked may have been released to get just that one."""
+        if self._held[cell.name] >= 2 * cell.policy.half_open_calls:
+            return True
+        return self._registry.full(cell) and not Note.of(request.message.headers).deferrals
 
     def _answered(
         self,

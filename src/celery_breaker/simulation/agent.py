@@ -256,12 +256,14 @@ class Agents:
 
     def _permit_free(self, worker: Worker, generation: int) -> Generator[float, None, bool]:
         key, holder = ("permit", generation), (worker.number, "agent")
-        free = self._store.lease(key, holder, limit=self._policy.half_open_calls, ttl=1.0)
+        lease = self._store.lease(key, holder, limit=self._policy.half_open_calls, ttl=1.0)
         yield self._fleet.store_latency
-        if free:
+        if lease:
             self._store.release(key, holder)
             yield self._fleet.store_latency
-        return free
+        elif worker.view.generation == generation:
+            worker.full_until = self._timeline.now + min(lease.free_in, tending.ASK_AGAIN)
+        return lease.held
 
     def _check_health(self, worker: Worker, generation: int) -> Process:
         memory = self._memory

@@ -151,12 +151,18 @@ class Pool:
         said = machine.admission(worker.view, self._policy, self._timeline.now)
         if said is machine.Admission.ADMIT:
             self._admit(worker, task, worker.ticket)
-        elif said is machine.Admission.PERMIT and worker.held < 2 * self._policy.half_open_calls:
+        elif said is machine.Admission.PERMIT and not self._in_vain(worker, task):
             worker.held += 1
             self._held += 1
             self._reporter.ask(worker, partial(self._answered, worker, task))
         else:
             self._set_aside(worker, task)
+
+    def _in_vain(self, worker: Worker, task: Task) -> bool:
+        """Whether there is no permit to be hoped for; what was parked may have been released to get just that one."""
+        if worker.held >= 2 * self._policy.half_open_calls:
+            return True
+        return self._timeline.now < worker.full_until and not task.deferrals
 
     def _answered(self, worker: Worker, task: Task, ticket: Admitted | None) -> None:
         worker.held -= 1

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Generator
 from random import Random
 
-from celery_breaker.core import machine
+from celery_breaker.core import machine, tending
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.windows import Delta
@@ -177,9 +177,11 @@ class Reporter:
         policy, generation = self._policy, worker.view.generation
         self._permits += 1
         permit = self._permits
-        won = self._store.lease(("permit", generation), permit, limit=policy.half_open_calls, ttl=policy.probe_lease)
+        lease = self._store.lease(("permit", generation), permit, limit=policy.half_open_calls, ttl=policy.probe_lease)
         yield self._latency
-        if not won:
+        if not lease:
+            if worker.view.generation == generation:
+                worker.full_until = self._timeline.now + min(lease.free_in, tending.ASK_AGAIN)
             return None
         record = self._store.read()
         yield self._latency

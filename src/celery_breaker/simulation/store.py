@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from celery_breaker.core.lease import Lease, leased
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
 from celery_breaker.simulation.timeline import Timeline
@@ -116,15 +117,12 @@ class SimulatedStore:
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
-    def lease(self, key: Hashable, holder: Hashable, *, limit: int, ttl: float) -> bool:
-        """Hold one of ``limit`` places at ``key`` for ``ttl`` seconds, or hold it for longer; whether it is held."""
+    def lease(self, key: Hashable, holder: Hashable, *, limit: int, ttl: float) -> Lease:
+        """Hold one of ``limit`` places at ``key`` for ``ttl`` seconds, or hold it for longer; true if it is held."""
         self._count("lease", 1)
-        holders = self._holders(key)
-        if holder not in holders and len(holders) >= limit:
-            return False
-        holders[holder] = self._timeline.now + ttl
-        self._leases[key] = holders
-        return True
+        held, now = self._leases.get(key, {}), self._timeline.now
+        answer, self._leases[key] = leased(held, holder, limit=limit, ttl=ttl, now=now)
+        return answer
 
     def release(self, key: Hashable, holder: Hashable) -> None:
         """Give the place back."""
@@ -133,8 +131,4 @@ class SimulatedStore:
 
     def held(self, key: Hashable) -> bool:
         """Whether anybody holds a place; no operation, but what one would find."""
-        return bool(self._holders(key))
-
-    def _holders(self, key: Hashable) -> dict[Hashable, float]:
-        now = self._timeline.now
-        return {holder: until for holder, until in self._leases.get(key, {}).items() if until > now}
+        return any(until > self._timeline.now for until in self._leases.get(key, {}).values())

@@ -65,6 +65,7 @@ class Views:
             return
         if record.generation != before.generation:
             self._drop(worker)
+            worker.full_until = -math.inf
         worker.see(record)
         for watcher in self.watchers:
             watcher(worker, before)

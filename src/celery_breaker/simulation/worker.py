@@ -57,6 +57,7 @@ class Worker:
         ticket: the ticket of calls that need no permit.
         reading: a periodic read that may find news is on the timeline.
         free: slots. parking: its main loop is busy setting a message aside. place: index among the ready workers.
+        full_until: second until which the permits of this generation are taken, as far as it knows.
         waiting: admitted tasks that wait for a slot of this worker.
         outcomes, asks: handed to the reporter. reporting: its round is under way. held: requests that wait for answers.
         successes: plain successes of this generation that the reporter has yet to send; ``delta``: other outcomes.
@@ -72,6 +73,7 @@ class Worker:
         "flushed",
         "flushing",
         "free",
+        "full_until",
         "held",
         "late",
         "number",
@@ -101,7 +103,7 @@ class Worker:
         self.place = -1
         self.held = self.successes = 0
         self.pending_since = 0.0
-        self.parked = -math.inf
+        self.parked = self.full_until = -math.inf
         self.delta = NOTHING
         self.tried: float | None = None
         self.waiting: deque[tuple[Task, Admitted]] = deque()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from celery_breaker.core.lease import Lease
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
 
@@ -45,8 +46,8 @@ class Store(Protocol):
         """Write the record as version ``expected + 1`` if the stored version is ``expected``; whether it was."""
         ...
 
-    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> bool:
-        """Hold one of ``limit`` places at ``key`` for ``ttl`` seconds, or hold it for longer; whether it is held."""
+    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> Lease:
+        """Hold one of ``limit`` places at ``key`` for ``ttl`` seconds, or hold it for longer; true if it is held."""
         ...
 
     def release(self, key: str, holder: str) -> None:

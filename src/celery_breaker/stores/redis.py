@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
+from celery_breaker.core.lease import Lease
 from celery_breaker.core.record import Record, decode, encode
 from celery_breaker.core.windows import Delta, Totals, Window
 from celery_breaker.errors import StoreError
@@ -148,9 +149,10 @@ class RedisStore:
             self._command("SADD", f"{self._prefix}:names", record.name)
         return bool(self._call(self._swap, [self._key(record.name, "record")], [expected, encode(record)]))
 
-    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> bool:
+    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> Lease:
         """See `Store.lease`."""
-        return bool(self._call(self._lease, [self._key(key, "lease")], [holder, limit, max(1, int(ttl * 1000))]))
+        taken = self._call(self._lease, [self._key(key, "lease")], [holder, limit, max(1, int(ttl * 1000))])
+        return Lease(False, int(taken[0] or 0) / 1000) if taken else Lease(True)
 
     def release(self, key: str, holder: str) -> None:
         """See `Store.release`."""
