@@ -1,0 +1,245 @@
+"""Makes a `Store` of any database that keeps values under keys, and writes one only over the one that was read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+from celery_breaker.core.counts import Counts
+from celery_breaker.core.lease import Lease, leased
+from celery_breaker.core.record import Record, decode, encode
+from celery_breaker.core.windows import Delta, Totals, Window
+from celery_breaker.errors import StoreError
+from celery_breaker.stores.base import Snapshot
+
+__all__ = ["CasStore", "Held", "Key", "Kind", "Loaded", "Values"]
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["record", "window", "lease"]
+
+MINIMUM_TTL = 3600.0
+"""Seconds a window outlives its last call, at the least; count windows have no span in time."""
+
+_FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
+"""Seconds before a write that lost against another is tried again."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a value is kept: what it is, and of which breaker or lease; its name is any text, some 250 characters."""
+
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A value as it was read; ``token`` is the database's own mark of that very value, which a later write changes."""
+
+    text: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Values as of ``now`` by the database's clock, in seconds; keys without a value are left out."""
+
+    now: float
+    values: Mapping[Key, Held]
+
+
+class Values(Protocol):
+    """What a database has to offer. Thread-safe; every method raises `StoreError`, and nothing else, when it fails."""
+
+    url: str
+    """Where it is, without credentials; fit for logs."""
+
+    def load(self, keys: Sequence[Key]) -> Loaded:
+        """These values and the time; in one round trip for a few keys."""
+        ...
+
+    def save(self, key: Key, text: str, *, over: Held | None, ttl: float | None) -> bool:
+        """Write atomically if the value is still ``over`` (``None``: if there is none); whether it was.
+
+        After ``ttl`` seconds it may be removed, by whom and when does not matter; ``None`` keeps it.
+        """
+        ...
+
+    def drop(self, keys: Sequence[Key]) -> None:
+        """Remove these values, those that there are."""
+        ...
+
+    def names(self) -> list[str]:
+        """Names of all keys of kind "record" that have a value."""
+        ...
+
+    def now(self) -> float:
+        """Seconds by the database's clock; never goes back by more than its resolution."""
+        ...
+
+    def after_fork(self) -> None:
+        """Make the copy in a forked child usable: no lock, and no connection, of the parent's."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections; used again, it connects anew."""
+        ...
+
+
+class CasStore:
+    """Implements `Store` on `Values`. Thread-safe. A write that loses against another reads again and tries anew.
+
+    Args:
+        values: the database.
+        patience: seconds after which a write that keeps losing is given up with a `StoreError`.
+        pause, monotonic, uniform: for tests.
+
+    Raises:
+        StoreError: from every method, when the database cannot be reached or fails.
+    """
+
+    def __init__(
+        self,
+        values: Values,
+        *,
+        patience: float = 5.0,
+        pause: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        self.url = values.url
+        self._values = values
+        self._patience = patience
+        self._pause = pause
+        self._monotonic = monotonic
+        self._uniform = uniform
+        self._unreadable: set[Key] = set()
+
+    def read(self, names: Iterable[str]) -> Snapshot:
+        """See `Store.read`. What is no record is reported with its key and stands as a fresh, closed breaker."""
+        keys = {name: Key("record", name) for name in names}
+        loaded = self._values.load(list(keys.values()))
+        return Snapshot(loaded.now, {name: self._record(key, loaded.values.get(key)) for name, key in keys.items()})
+
+    def swap(self, record: Record, *, expected: int) -> bool:
+        """See `Store.swap`."""
+        key = Key("record", record.name)
+        held = self._values.load([key]).values.get(key)
+        if self._record(key, held).version != expected:
+            return False
+        return self._values.save(key, f"{expected + 1} {encode(record)}", over=held, ttl=None)
+
+    def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
+        """See `Store.tally`."""
+        key = Key("window", name)
+        ttl = MINIMUM_TTL if window.by_calls else max(MINIMUM_TTL, window.span * 2)
+
+        def step(held: Held | None, now: float) -> tuple[Totals, str | None]:
+            counts = self._counts(key, held)
+            totals = counts.tally(delta, window, generation=generation, worker=worker, now=now)
+            changes = bool(delta.calls) and counts.generation == generation
+            return totals, counts.encode() if changes else None
+
+        return self._change(key, step, ttl=ttl)
+
+    def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> Lease:
+        """See `Store.lease`."""
+        place = Key("lease", key)
+
+        def step(held: Held | None, now: float) -> tuple[Lease, str | None]:
+            lease, holders = leased(self._holders(place, held), holder, limit=limit, ttl=ttl, now=now)
+            return lease, _encode_holders(holders) if lease else None
+
+        return self._change(place, step, ttl=ttl)
+
+    def release(self, key: str, holder: str) -> None:
+        """See `Store.release`."""
+        place = Key("lease", key)
+
+        def step(held: Held | None, now: float) -> tuple[None, str | None]:
+            holders = self._holders(place, held)
+            return None, _encode_holders(holders) if holders.pop(holder, None) is not None else None
+
+        self._change(place, step, ttl=MINIMUM_TTL)
+
+    def names(self) -> list[str]:
+        """See `Store.names`."""
+        return self._values.names()
+
+    def forget(self, name: str) -> None:
+        """See `Store.forget`."""
+        self._values.drop([Key("record", name), Key("window", name)])
+
+    def now(self) -> float:
+        """See `Store.now`."""
+        return self._values.now()
+
+    def after_fork(self) -> None:
+        """See `Store.after_fork`."""
+        self._values.after_fork()
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._values.close()
+
+    def _change(self, key: Key, step: Callable[[Held | None, float], tuple[_T, str | None]], *, ttl: float) -> _T:
+        """Apply ``step`` to the value and the time until its text is written; a text of ``None`` leaves it as it is."""
+        pause, give_up_at = _FIRST_PAUSE, self._monotonic() + self._patience
+        while True:
+            loaded = self._values.load([key])
+            held = loaded.values.get(key)
+            answer, text = step(held, loaded.now)
+            if text is None or self._values.save(key, text, over=held, ttl=ttl):
+                return answer
+            if self._monotonic() > give_up_at:
+                raise StoreError(f"{self.url}: {key.kind} of {key.name!r} is written by too many others")
+            self._pause(pause * self._uniform())
+            pause = min(pause * 2, _LAST_PAUSE)
+
+    # --- reading what may be anybody's --------------------------------------------------------------------------------
+
+    def _record(self, key: Key, held: Held | None) -> Record:
+        if held is None:
+            return Record(name=key.name)
+        digits, _, data = held.text.partition(" ")
+        version = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 15 else 0
+        try:
+            record = decode(data, version=version)
+        except ValueError:
+            record = None
+        if record is not None and record.name == key.name and version:
+            self._unreadable.discard(key)
+            return record
+        self._complain(key)
+        return Record(name=key.name, version=version)
+
+    def _counts(self, key: Key, held: Held | None) -> Counts:
+        try:
+            return Counts.decode(held.text) if held is not None else Counts()
+        except ValueError:
+            self._complain(key)
+            return Counts()
+
+    def _holders(self, key: Key, held: Held | None) -> dict[str, float]:
+        try:
+            return {str(holder): float(until) for holder, until in json.loads(held.text).items()} if held else {}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            self._complain(key)
+            return {}
+
+    def _complain(self, key: Key) -> None:
+        if key not in self._unreadable:
+            self._unreadable.add(key)
+            logger.error("%s: the %s of %r is not ours to read; begun anew", self.url, key.kind, key.name)
+
+
+def _encode_holders(holders: Mapping[str, float]) -> str:
+    return json.dumps(holders, ensure_ascii=False, separators=(",", ":"))
