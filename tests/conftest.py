@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.servers", "tests.support.service", "tests.support.workers"]
+pytest_plugins = [
+    "tests.support.redis_topologies",
+    "tests.support.servers",
+    "tests.support.servers_mariadb",
+    "tests.support.servers_memcached",
+    "tests.support.servers_postgres",
+    "tests.support.service",
+    "tests.support.workers",
+]
 
 HERE = Path(__file__).parent
 WITH_WORKERS = (HERE / "integration", HERE / "chaos")

@@ -71,8 +71,8 @@ def audited_redis(make_redis: Any, *args: str) -> Broker:
 def settled(ledger: Ledger, broker: Broker, seen: Seen, *, timeout: float = 60.0) -> None:
     """Wait until nothing is left that could still run: no message queued, parked or in hand.
 
-    The three are not counted in one moment, and a message that is released between two counts is in neither; so what has
-    not been executed must moreover be known to have vanished.
+    The three are not counted in one moment, and a message that is released between two counts is in neither; so what
+    has not been executed must moreover be known to have vanished.
     """
     still = _still_redis if isinstance(broker.server, RedisServer) else _still_rabbitmq
 

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from celery_breaker.testing.crew import in_child
+
 __all__ = ["held_by_a_thread", "in_child"]
-
-
-def in_child(work: Callable[[], object]) -> str:
-    """What ``work`` returns, or raises, in a forked child, as text."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            text = repr(work())
-        except BaseException as exc:
-            text = f"raised {exc!r}"
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    return text
 
 
 @contextmanager

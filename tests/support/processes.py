@@ -38,7 +38,10 @@ def _with_parent(argv: Sequence[str]) -> list[str]:
 
 
 class Process:
-    """One child process with its log file. `start` may be called again after it ended; the log is appended to."""
+    """One child process with its log file. `start` may be called again after it ended; the log is appended to.
+
+    `user` is whom it runs as, where that is not ourselves; only root can ask for that.
+    """
 
     def __init__(
         self,
@@ -48,12 +51,14 @@ class Process:
         log: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        user: str | None = None,
     ) -> None:
         self.argv = list(argv)
         self.name = name
         self.log_path = log
         self.env = dict(env) if env is not None else None
         self.cwd = cwd
+        self.user = user
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -67,6 +72,8 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=self.env,
                 cwd=self.cwd,
+                user=self.user,
+                extra_groups=[] if self.user else None,
                 start_new_session=True,
             )
         _LIVE.add(self)

