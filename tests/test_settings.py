@@ -1,4 +1,4 @@
-"""The settings of an app, and where its store is."""
+"""The settings of an app."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celery_breaker.errors import ConfigurationError
-from celery_breaker.settings import DEFAULTS, Derived, Settings, derive_store
+from celery_breaker.settings import DEFAULTS, Settings
 
 
 def test_without_settings_the_defaults_are_those_of_the_documentation() -> None:
@@ -16,7 +16,7 @@ def test_without_settings_the_defaults_are_those_of_the_documentation() -> None:
     settings = Settings()
     assert (settings.store, settings.store_prefix, settings.store_timeout) == (None, "celery-breaker", 1.0)
     assert (settings.refresh_interval, settings.tend_interval, settings.tend_queue) == (1.0, 5.0, None)
-    assert settings.bus is True and settings.breakers == {}
+    assert settings.bus is True and settings.breakers == {} and settings.store_options == {}
 
 
 def test_settings_are_taken_from_an_app_s_configuration() -> None:
@@ -24,6 +24,7 @@ def test_settings_are_taken_from_an_app_s_configuration() -> None:
         "broker_url": "amqp://",
         "breakers": {"smtp": {"max_failures": 3}},
         "breaker_store": "redis://localhost",
+        "breaker_store_options": {"username": "shop"},
         "breaker_store_prefix": "shop",
         "breaker_store_timeout": 0.5,
         "breaker_refresh_interval": 2,
@@ -34,6 +35,7 @@ def test_settings_are_taken_from_an_app_s_configuration() -> None:
     assert Settings.from_conf(conf) == Settings(
         breakers={"smtp": {"max_failures": 3}},
         store="redis://localhost",
+        store_options={"username": "shop"},
         store_prefix="shop",
         store_timeout=0.5,
         refresh_interval=2,
@@ -62,44 +64,19 @@ def test_no_breakers_are_fine(value: Any) -> None:
 
 
 def test_a_store_that_is_no_url_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="breaker_store=5 must be a URL, or None to derive one"):
+    with pytest.raises(ConfigurationError, match="breaker_store is int; it must be a URL, or None to derive one"):
         Settings.from_conf({"breaker_store": 5})
 
 
-BACKEND, BROKER = "the results backend is Redis", "the broker is Redis"
+@pytest.mark.parametrize("value", ["master_name", 5, ["a"]])
+def test_options_of_a_store_that_map_nothing_are_refused(value: object) -> None:
+    with pytest.raises(ConfigurationError, match="breaker_store_options must map names to values"):
+        Settings.from_conf({"breaker_store_options": value})
 
 
-@pytest.mark.parametrize(
-    ("explicit", "backend", "broker", "url", "why"),
-    [
-        ("redis://mine/3", "redis://results", "redis://broker", "redis://mine/3", "breaker_store says so"),
-        (None, "redis://results/1", "redis://broker/0", "redis://results/1", BACKEND),
-        (None, "rediss://results/1", "amqp://", "rediss://results/1", BACKEND),
-        (None, None, "redis://broker/0", "redis://broker/0", BROKER),
-        (None, "db+sqlite:///results.db", "redis://broker/0", "redis://broker/0", BROKER),
-        (None, "rpc://", "redis://a/0;redis://b/0", "redis://a/0", BROKER),
-        (None, "redis+socket:///run/redis.sock?virtual_host=2", "amqp://", "unix:///run/redis.sock?db=2", BACKEND),
-        (None, "rpc://", "socket:///run/redis.sock", "unix:///run/redis.sock", BROKER),
-        ("", "redis://results/1", None, "redis://results/1", BACKEND),
-    ],
-)
-def test_the_store_is_the_setting_else_the_backend_else_the_broker(
-    explicit: str | None, backend: str | None, broker: str | None, url: str, why: str
-) -> None:
-    assert derive_store(explicit, result_backend=backend, broker_url=broker) == Derived(url, why, shared=True)
-
-
-@pytest.mark.parametrize(("backend", "broker"), [(None, None), ("rpc://", "amqp://"), ("cache+memory://", "memory://")])
-def test_without_redis_each_worker_is_left_to_itself_and_that_is_said(backend: str | None, broker: str | None) -> None:
-    derived = derive_store(None, result_backend=backend, broker_url=broker)
-    assert (derived.url, derived.shared) == ("memory://", False)
-    assert "set breaker_store to share" in derived.why
-
-
-def test_memory_that_was_asked_for_is_not_shared_either() -> None:
-    assert derive_store("memory://", result_backend="redis://", broker_url=None) == Derived(
-        "memory://", "breaker_store says so", shared=False
-    )
+def test_the_representation_of_settings_shows_no_store_and_no_options() -> None:
+    settings = Settings(store="redis://:hunter2@db", store_options={"password": "hunter3"})
+    assert "hunter" not in repr(settings)
 
 
 def test_an_unknown_setting_names_the_nearest_known_one() -> None:

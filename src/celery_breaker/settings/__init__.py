@@ -1,18 +1,19 @@
-"""The settings that this package reads from a Celery app: names, defaults, and how the store is derived."""
+"""The settings that this package reads from a Celery app: names, defaults, and what they may be."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from celery_breaker.errors import ConfigurationError, suggestion
+from celery_breaker.settings.derive import Derived, derive_store
 
 __all__ = ["DEFAULTS", "Derived", "Settings", "derive_store"]
 
 DEFAULTS: Mapping[str, object] = {
     "breakers": None,
     "breaker_store": None,
+    "breaker_store_options": None,
     "breaker_store_prefix": "celery-breaker",
     "breaker_store_timeout": 1.0,
     "breaker_refresh_interval": 1.0,
@@ -21,9 +22,6 @@ DEFAULTS: Mapping[str, object] = {
     "breaker_bus": True,
 }
 """Every setting with its default. With Django each is written ``CELERY_…`` in capitals."""
-
-_CERT_REQS = re.compile(r"(ssl_cert_reqs=)CERT_(\w+)")
-"""Celery writes ``CERT_REQUIRED`` where redis-py wants ``required``."""
 
 _SECONDS = ("breaker_store_timeout", "breaker_refresh_interval", "breaker_tend_interval")
 
@@ -34,7 +32,8 @@ class Settings:
 
     Attributes:
         breakers: options of each breaker by name; ``tasks`` lists names of tasks to attach, with wildcards.
-        store: URL, or ``None`` to derive one.
+        store: URL, or ``None`` to derive one; not in the representation, for it may hold a password.
+        store_options: what a store takes beside its URL, such as ``{"master_name": "mymaster"}``.
         store_prefix: first part of every key in the store.
         store_timeout: seconds that one round trip to the store may take.
         refresh_interval: seconds between reads of the followed breakers.
@@ -44,7 +43,8 @@ class Settings:
     """
 
     breakers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    store: str | None = None
+    store: str | None = field(default=None, repr=False)
+    store_options: Mapping[str, object] = field(default_factory=dict, repr=False)
     store_prefix: str = "celery-breaker"
     store_timeout: float = 1.0
     refresh_interval: float = 1.0
@@ -72,35 +72,11 @@ class Settings:
             raise ConfigurationError('breakers must map names to options, like {"smtp": {"max_failures": 5}}')
         store = values["breaker_store"]
         if store is not None and not isinstance(store, str):
-            raise ConfigurationError(f"breaker_store={store!r} must be a URL, or None to derive one")
+            raise ConfigurationError(
+                f"breaker_store is {type(store).__name__}; it must be a URL, or None to derive one"
+            )
+        options = values["breaker_store_options"] = values["breaker_store_options"] or {}
+        if not isinstance(options, Mapping):
+            raise ConfigurationError("breaker_store_options must map names to values, like {'master_name': 'mymaster'}")
         fields = {name.removeprefix("breaker_"): value for name, value in values.items()}
         return cls(breakers=breakers, **fields)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """A store's URL and why it was chosen; ``shared`` is false when each worker is left to itself."""
-
-    url: str
-    why: str
-    shared: bool = True
-
-
-def derive_store(explicit: str | None, *, result_backend: str | None, broker_url: str | None) -> Derived:
-    """The store to use: the setting, else the results backend if it is Redis, else the broker if it is.
-
-    Example:
-        >>> derive_store(None, result_backend="redis://db/1", broker_url="amqp://").why
-        'the results backend is Redis'
-    """
-    if explicit:
-        return Derived(explicit, "breaker_store says so", shared=not explicit.startswith("memory"))
-    for url, why in ((result_backend, "the results backend is Redis"), (broker_url, "the broker is Redis")):
-        first = (url or "").split(";")[0]
-        if first.startswith(("redis://", "rediss://")):
-            return Derived(_CERT_REQS.sub(lambda match: match[1] + match[2].lower(), first), why)
-        if first.startswith(("redis+socket://", "socket://")):
-            return Derived("unix://" + first.partition("://")[2].replace("virtual_host=", "db="), why)
-    return Derived(
-        "memory://", "neither the results backend nor the broker is Redis; set breaker_store to share", shared=False
-    )
