@@ -328,21 +328,19 @@ def test_a_child_is_not_kept_by_a_connection_that_a_thread_of_its_parent_was_tak
         return store.now() > 0
 
     store.now()
-    with held_by_a_thread(store._client.connection_pool._lock):
+    with held_by_a_thread(store._client.client.connection_pool._lock):
         assert in_child(child) == "True"
     assert store.now() > 0
 
 
-def test_scripts_flushed_between_their_loading_and_their_call_are_sent_whole(
+def test_a_server_that_forgets_its_scripts_before_each_command_is_sent_them_whole(
     store: RedisStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = store._client.script_load
+    execute = store._client.execute
 
-    def load_and_lose(script: str) -> object:
-        digest = load(script)
+    def forgetful(*words: object) -> object:
         client.script_flush()
-        return digest
+        return execute(*words)
 
-    client.script_flush()
-    monkeypatch.setattr(store._client, "script_load", load_and_lose)
-    assert store.now() > 0
+    monkeypatch.setattr(store._client, "execute", forgetful)
+    use_all(store)

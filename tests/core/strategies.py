@@ -5,39 +5,25 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import Mode, Override, Record, State
 from celery_breaker.core.windows import Totals
+from celery_breaker.testing.contract.values import names, overrides, records, times
 
-names = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
-times = st.floats(0, 4e9)
+__all__ = [
+    "growths",
+    "names",
+    "overrides",
+    "policies",
+    "quick_policies",
+    "records",
+    "seconds",
+    "times",
+    "units",
+    "windows_full",
+]
+
 units = st.floats(0, 1, exclude_max=True)
 seconds = st.floats(0.001, 1e6)
 growths = st.sampled_from(["exponential", "linear", "logarithmic", "constant"])
-
-overrides = st.builds(
-    Override,
-    mode=st.sampled_from([Mode.FORCED_OPEN, Mode.DISABLED, Mode.OBSERVING]),
-    since=times,
-    expires=st.none() | times,
-    reason=st.text(max_size=10),
-    by=st.text(max_size=10),
-)
-records = st.builds(
-    Record,
-    name=names,
-    state=st.sampled_from(State),
-    generation=st.integers(0, 10**9),
-    version=st.integers(0, 10**9),
-    since=times,
-    until=times,
-    trips=st.integers(0, 10**4),
-    successes=st.integers(0, 100),
-    last_fault=st.none() | times,
-    reason=st.text(max_size=20),
-    override=st.none() | overrides,
-    draining=st.booleans(),
-    ramp=st.floats(0, 1e4),
-)
 
 
 @st.composite
