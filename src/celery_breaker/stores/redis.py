@@ -1,26 +1,20 @@
-"""The Redis store (also Valkey): one round trip per call, on the server's clock."""
+"""The Redis store (also Valkey, Sentinel, Cluster): one round trip per call, on the server's clock."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
-
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
-from redis.retry import Retry
+from typing import Any, cast
 
 from celery_breaker.core.lease import Lease
 from celery_breaker.core.record import Record, decode, encode
 from celery_breaker.core.windows import Delta, Totals, Window
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.base import Snapshot
-
-if TYPE_CHECKING:
-    from redis.commands.core import Script
+from celery_breaker.stores.redis_clients import FAILURES, Client, NoScriptError, open_client
+from celery_breaker.stores.redis_urls import target
 
 __all__ = ["RedisStore"]
 
@@ -34,57 +28,78 @@ _MINIMUM_TTL = 3600
 
 
 class RedisStore:
-    """Implements `Store` on one Redis server. Thread-safe; survives ``SCRIPT FLUSH``, restarts and forks.
+    """Implements `Store` on Redis. Thread-safe; survives ``SCRIPT FLUSH``, restarts, failovers and forks.
 
-    Keys are ``PREFIX:{NAME}:record`` and ``:window``, one hash tag per breaker; leases are ``PREFIX:{KEY}:lease``.
+    Keys are ``PREFIX:{NAME}:record`` and ``:window``, one hash tag per breaker; leases are ``PREFIX:{KEY}:lease``, and
+    the set ``PREFIX:names`` lists the records. ``global_keyprefix`` stands before all of them.
+
+    *Sentinel.* While no master is known, or the old one still answers for a replica, calls raise; each new connection
+    asks the sentinels anew. Redis replicates late: a failover may undo the last writes.
+
+    *Cluster.* A breaker's keys are on one node, and every call but `read` of many and the first `swap` goes to one.
+    `read`, `now` and with them all deadlines of records are on the clock of the node that has ``PREFIX:names``; leases
+    and windows are on the clock of their own node. As far as the clocks of the nodes differ, a breaker may stay open
+    for longer or shorter; no lease is held twice, for its node alone decides. A node that is away fails the calls
+    for its own breakers, and each `read` that asks for one of them.
+
+    *Rights.* A user needs ``~PREFIX:*`` (``global_keyprefix`` comes first), and ``+eval +evalsha +time +mget +get +set
+    +del +sadd +srem +smembers +hget +hset +hincrby +hgetall +hdel +zadd +zrem +zcard +zscore +zrange
+    +zremrangebyscore +expire +pexpire +ping``; ``+select`` for a database other than 0; on a cluster also
+    ``+cluster|slots +command +asking``.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py understands it.
+        url: ``redis://``, ``rediss://`` (TLS) or ``unix://`` as redis-py understands it; ``valkey://`` and ``valkeys://``
+            likewise; ``sentinel://HOST:PORT;sentinel://HOST:PORT/DB`` as Celery has it; ``redis+cluster://`` and
+            ``rediss+cluster://``, with one or more nodes joined in the same way. Parameters are those of redis-py, and
+            ``master_name``, ``min_other_sentinels`` and ``global_keyprefix``.
         prefix: first part of every key.
-        timeout: seconds that a command, or a connection attempt, may take.
+        timeout: seconds that a command, or a connection attempt, may take; a call that has to look for the master, or
+            for a cluster's nodes, may take as long for each server that hangs.
+        options: what else the app says of this server; the URL wins. ``ssl`` (ssl_* arguments of redis-py; turns on
+            TLS), ``username``, ``password``, ``credential_provider``, ``master_name``, ``min_other_sentinels``,
+            ``sentinel_kwargs`` and ``global_keyprefix``.
 
     Raises:
-        StoreError: from every method, when the server cannot be reached or fails.
+        StoreError: from every method, when the server cannot be reached or fails. It quotes no password.
+        ValueError, TypeError: from the constructor, when the URL or an option cannot be.
+
+    Example:
+        >>> RedisStore("sentinel://user:secret@a;sentinel://b/1", options={"master_name": "m"}).url
+        'sentinel://a;sentinel://b/1'
     """
 
-    def __init__(self, url: str, *, prefix: str = "celery-breaker", timeout: float = 1.0) -> None:
-        self.url = _without_credentials(url)
-        self._prefix = prefix
-        self._url, self._timeout = url, timeout
-        self._inherited: list[redis.Redis] = []  # clients of before a fork, kept from being collected
-        self._connect()
-        self._client.connection_pool.make_connection()  # not connected yet: finds options that no connection takes
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "celery-breaker",
+        timeout: float = 1.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._target = target(url, options or {})
+        self.url = self._target.shown
+        self._prefix = self._target.keyprefix + prefix
+        self._timeout = timeout
+        self._client = open_client(self._target, timeout=timeout)
+        self._inherited: list[Client] = []  # clients of before a fork, kept from being collected
         self._unreadable: set[str] = set()
-
-    def _connect(self) -> None:
-        self._client = redis.Redis.from_url(
-            self._url,
-            socket_timeout=self._timeout,
-            socket_connect_timeout=self._timeout,
-            health_check_interval=25,
-            retry=Retry(NoBackoff(), 0),  # a command sent twice could count twice; an outage is the fallback's business
-        )
-        self._read, self._tally, self._swap, self._lease = map(self._script, ("read", "tally", "swap", "lease"))
+        self._read, self._tally, self._swap, self._lease = map(_Script, ("read", "tally", "swap", "lease"))
 
     def after_fork(self) -> None:
         """Start anew in a forked child: a thread of the parent may have held the pool's lock, now held for ever."""
-        self._client.auto_close_connection_pool = False  # else its end would wait for that lock
+        self._client.abandon()
         self._inherited.append(self._client)
-        self._connect()
+        self._client = open_client(self._target, timeout=self._timeout)
 
-    def _script(self, name: str) -> Script:
-        source = resources.files("celery_breaker.stores").joinpath(f"{name}.lua").read_text()
-        return self._client.register_script(source)
-
-    def _call(self, script: Script, keys: list[str], args: Sequence[str | int | float]) -> list[bytes | None]:
+    def _call(self, script: _Script, key: str, args: Sequence[str | int | float]) -> list[bytes | None]:
+        client = self._client
         try:
             try:
-                return cast("list[bytes | None]", script(keys=keys, args=list(args)))
-            except NoScriptError:  # flushed once more between its loading and its call
-                text = cast("str", script.script)
-                return cast("list[bytes | None]", self._client.eval(text, len(keys), *keys, *args))
-        except RedisError as exc:
-            raise StoreError(f"{self.url}: {exc}") from exc
+                return cast("list[bytes | None]", client.execute("EVALSHA", script.digest, 1, key, *args))
+            except NoScriptError:  # from here on, the server knows it
+                return cast("list[bytes | None]", client.execute("EVAL", script.text, 1, key, *args))
+        except FAILURES as exc:
+            raise self._failure(exc) from None  # redis-py may quote what it was given
 
     def _key(self, name: str, kind: str) -> str:
         return f"{self._prefix}:{{{name}}}:{kind}"
@@ -96,7 +111,7 @@ class RedisStore:
         now = 0.0
         for start in range(0, max(len(wanted), 1), _READ_AT_ONCE):
             part = wanted[start : start + _READ_AT_ONCE]
-            seconds, micros, *values = self._call(self._read, [self._key(name, "record") for name in part], [])
+            seconds, micros, *values = self._values([self._key(name, "record") for name in part])
             now = _time(seconds, micros)
             for name, value in zip(part, values, strict=True):
                 records[name] = self._parse(name, value)
@@ -124,7 +139,7 @@ class RedisStore:
         ttl = _MINIMUM_TTL if window.by_calls else max(_MINIMUM_TTL, int(window.span * 2))
         seconds, micros, calls, failures, slow, streak, *seen = self._call(
             self._tally,
-            [self._key(name, "window")],
+            self._key(name, "window"),
             [
                 *(window.span, window.buckets, int(window.by_calls), generation, worker),
                 *(delta.calls, delta.failures, delta.slow, delta.streak, int(delta.unbroken), ttl),
@@ -147,11 +162,11 @@ class RedisStore:
         """See `Store.swap`."""
         if expected == 0:  # before the record, so that no record goes unlisted
             self._command("SADD", f"{self._prefix}:names", record.name)
-        return bool(self._call(self._swap, [self._key(record.name, "record")], [expected, encode(record)]))
+        return bool(self._call(self._swap, self._key(record.name, "record"), [expected, encode(record)]))
 
     def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> Lease:
         """See `Store.lease`."""
-        taken = self._call(self._lease, [self._key(key, "lease")], [holder, limit, max(1, int(ttl * 1000))])
+        taken = self._call(self._lease, self._key(key, "lease"), [holder, limit, max(1, int(ttl * 1000))])
         return Lease(False, int(taken[0] or 0) / 1000) if taken else Lease(True)
 
     def release(self, key: str, holder: str) -> None:
@@ -165,29 +180,42 @@ class RedisStore:
 
     def forget(self, name: str) -> None:
         """See `Store.forget`."""
-        self._command("DEL", self._key(name, "record"), self._key(name, "window"))
+        for kind in ("window", "record"):  # a window without its record would drop what a fresh one counts
+            self._command("DEL", self._key(name, kind))
         self._command("SREM", f"{self._prefix}:names", name)
 
     def now(self) -> float:
         """See `Store.now`."""
-        seconds, micros = self._call(self._read, [], [])
+        seconds, micros = self._values([])
         return _time(seconds, micros)
 
     def close(self) -> None:
         """See `Store.close`."""
         self._client.close()
 
+    def _values(self, keys: list[str]) -> list[bytes | None]:
+        try:
+            return self._client.read(f"{self._prefix}:names", self._read.text, keys)
+        except FAILURES as exc:
+            raise self._failure(exc) from None
+
     def _command(self, *words: str) -> object:
         try:
-            return cast("object", self._client.execute_command(*words))  # type: ignore[no-untyped-call]
-        except RedisError as exc:
-            raise StoreError(f"{self.url}: {exc}") from exc
+            return cast("object", self._client.execute(*words))
+        except FAILURES as exc:
+            raise self._failure(exc) from None
+
+    def _failure(self, exc: Exception) -> StoreError:
+        return StoreError(f"{self.url}: {self._target.censored(str(exc))}")
+
+
+class _Script:
+    """A script's text, and the digest by which a server that has run it once knows it."""
+
+    def __init__(self, name: str) -> None:
+        self.text = resources.files("celery_breaker.stores").joinpath(f"{name}.lua").read_text()
+        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _time(seconds: bytes | None, micros: bytes | None) -> float:
     return int(seconds or 0) + int(micros or 0) / 1_000_000
-
-
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
