@@ -9,6 +9,9 @@ from celery_breaker.core.windows import Delta, Totals, Window
 
 __all__ = ["Counts"]
 
+_LARGEST = 2**53
+"""What a float holds exactly."""
+
 
 @dataclass(slots=True)
 class Counts:
@@ -70,15 +73,17 @@ class Counts:
         return Totals(now=now, calls=calls, failures=failures, slow=slow, streak=self.streak, workers=workers)
 
     def encode(self) -> str:
-        """As JSON."""
+        """As JSON in ASCII: a list of generation, calls, streak, buckets, and each worker's failures by bucket."""
         buckets = [[index, *bucket] for index, bucket in self.buckets.items()]
-        workers = [[index, worker, amount] for index, seen in self.workers.items() for worker, amount in seen.items()]
-        data = [self.generation, self.calls, self.streak, buckets, workers]
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        workers: dict[str, list[int]] = {}  # each name but once: a database may take no more than a megabyte
+        for index, seen in self.workers.items():
+            for worker, amount in seen.items():
+                workers.setdefault(worker, []).extend((index, amount))
+        return json.dumps([self.generation, self.calls, self.streak, buckets, workers], separators=(",", ":"))
 
     @classmethod
     def decode(cls, data: str | bytes) -> Counts:
-        """Read what `encode` wrote; keys of a newer release are ignored.
+        """Read what `encode` wrote; what a newer release adds is ignored.
 
         Raises:
             ValueError: the data are no counts.
@@ -89,15 +94,24 @@ class Counts:
         """
         try:
             generation, calls, streak, buckets, workers, *_ = json.loads(data)
-            counts = cls(int(generation), int(calls), int(streak))
-            for index, *amounts in buckets:
-                count, failures, slow, *_ = (int(amount) for amount in amounts)
-                counts.buckets[int(index)] = [count, failures, slow]
-            for index, worker, amount in workers:
-                counts.workers.setdefault(int(index), {})[str(worker)] = int(amount)
-        except (TypeError, OverflowError, RecursionError) as exc:
+            _check(generation, calls, streak)
+            counts = cls(generation, calls, streak)
+            for index, count, failures, slow, *_ in buckets:
+                _check(index, count, failures, slow)
+                counts.buckets[index] = [count, failures, slow]
+            for worker, amounts in workers.items():
+                for index, amount in zip(amounts[::2], amounts[1::2], strict=True):
+                    _check(index, amount)
+                    counts.workers.setdefault(index, {})[worker] = amount
+        except (TypeError, AttributeError, RecursionError) as exc:
             raise ValueError(f"no counts of a breaker: {exc}") from None
         return counts
+
+
+def _check(*numbers: int) -> None:
+    """Raises ValueError if one of these cannot be counted with."""
+    if not all(type(number) is int and abs(number) < _LARGEST for number in numbers):
+        raise ValueError("no counts of a breaker: a number is none")
 
 
 def _live(index: int, current: int, window: Window) -> bool:

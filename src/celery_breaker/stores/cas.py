@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,7 +43,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A value as it was read; ``token`` is the database's own mark of that very value, which a later write changes."""
+    """A value as it was read; ``token`` marks this very write of it.
+
+    No other write of the key ever has the same, not even after the value was removed and written anew.
+    """
 
     text: str
     token: int
@@ -69,7 +73,7 @@ class Values(Protocol):
     def save(self, key: Key, text: str, *, over: Held | None, ttl: float | None) -> bool:
         """Write atomically if the value is still ``over`` (``None``: if there is none); whether it was.
 
-        After ``ttl`` seconds it may be removed, by whom and when does not matter; ``None`` keeps it.
+        After ``ttl`` seconds (above 0) it may be removed, by whom and when does not matter; ``None`` keeps it.
         """
         ...
 
@@ -135,40 +139,41 @@ class CasStore:
         held = self._values.load([key]).values.get(key)
         if self._record(key, held).version != expected:
             return False
-        return self._values.save(key, f"{expected + 1} {encode(record)}", over=held, ttl=None)
+        data = encode(record).encode("utf-8", "backslashreplace").decode()  # half a surrogate, as JSON writes it
+        return self._values.save(key, f"{expected + 1} {data}", over=held, ttl=None)
 
     def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
         """See `Store.tally`."""
         key = Key("window", name)
         ttl = MINIMUM_TTL if window.by_calls else max(MINIMUM_TTL, window.span * 2)
 
-        def step(held: Held | None, now: float) -> tuple[Totals, str | None]:
+        def step(held: Held | None, now: float) -> tuple[Totals, _Written | None]:
             counts = self._counts(key, held)
             totals = counts.tally(delta, window, generation=generation, worker=worker, now=now)
             changes = bool(delta.calls) and counts.generation == generation
-            return totals, counts.encode() if changes else None
+            return totals, _Written(counts.encode(), ttl) if changes else None
 
-        return self._change(key, step, ttl=ttl)
+        return self._change(key, step)
 
     def lease(self, key: str, holder: str, *, limit: int, ttl: float) -> Lease:
         """See `Store.lease`."""
         place = Key("lease", key)
 
-        def step(held: Held | None, now: float) -> tuple[Lease, str | None]:
+        def step(held: Held | None, now: float) -> tuple[Lease, _Written | None]:
             lease, holders = leased(self._holders(place, held), holder, limit=limit, ttl=ttl, now=now)
-            return lease, _encode_holders(holders) if lease else None
+            return lease, _held_until(holders, now) if lease else None
 
-        return self._change(place, step, ttl=ttl)
+        return self._change(place, step)
 
     def release(self, key: str, holder: str) -> None:
         """See `Store.release`."""
         place = Key("lease", key)
 
-        def step(held: Held | None, now: float) -> tuple[None, str | None]:
+        def step(held: Held | None, now: float) -> tuple[None, _Written | None]:
             holders = self._holders(place, held)
-            return None, _encode_holders(holders) if holders.pop(holder, None) is not None else None
+            return None, _held_until(holders, now) if holders.pop(holder, None) is not None else None
 
-        self._change(place, step, ttl=MINIMUM_TTL)
+        self._change(place, step)
 
     def names(self) -> list[str]:
         """See `Store.names`."""
@@ -190,14 +195,14 @@ class CasStore:
         """See `Store.close`."""
         self._values.close()
 
-    def _change(self, key: Key, step: Callable[[Held | None, float], tuple[_T, str | None]], *, ttl: float) -> _T:
-        """Apply ``step`` to the value and the time until its text is written; a text of ``None`` leaves it as it is."""
-        pause, give_up_at = _FIRST_PAUSE, self._monotonic() + self._patience
+    def _change(self, key: Key, step: Callable[[Held | None, float], tuple[_T, _Written | None]]) -> _T:
+        """Apply ``step`` to the value and the time until what it wants is written; ``None`` leaves it as it is."""
+        give_up_at, pause = self._monotonic() + self._patience, _FIRST_PAUSE
         while True:
             loaded = self._values.load([key])
             held = loaded.values.get(key)
-            answer, text = step(held, loaded.now)
-            if text is None or self._values.save(key, text, over=held, ttl=ttl):
+            answer, written = step(held, loaded.now)
+            if written is None or self._values.save(key, written.text, over=held, ttl=written.ttl):
                 return answer
             if self._monotonic() > give_up_at:
                 raise StoreError(f"{self.url}: {key.kind} of {key.name!r} is written by too many others")
@@ -222,18 +227,21 @@ class CasStore:
         return Record(name=key.name, version=version)
 
     def _counts(self, key: Key, held: Held | None) -> Counts:
-        try:
-            return Counts.decode(held.text) if held is not None else Counts()
-        except ValueError:
-            self._complain(key)
-            return Counts()
+        return self._understood(key, Counts.decode, held) or Counts()
 
     def _holders(self, key: Key, held: Held | None) -> dict[str, float]:
+        return self._understood(key, _holders_in, held) or {}
+
+    def _understood(self, key: Key, decoder: Callable[[str], _T], held: Held | None) -> _T | None:
+        if held is None:
+            return None
         try:
-            return {str(holder): float(until) for holder, until in json.loads(held.text).items()} if held else {}
-        except (ValueError, TypeError, AttributeError, RecursionError):
+            value = decoder(held.text)
+        except ValueError:
             self._complain(key)
-            return {}
+            return None
+        self._unreadable.discard(key)
+        return value
 
     def _complain(self, key: Key) -> None:
         if key not in self._unreadable:
@@ -241,5 +249,25 @@ class CasStore:
             logger.error("%s: the %s of %r is not ours to read; begun anew", self.url, key.kind, key.name)
 
 
-def _encode_holders(holders: Mapping[str, float]) -> str:
-    return json.dumps(holders, ensure_ascii=False, separators=(",", ":"))
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What is to be kept, and for how many seconds."""
+
+    text: str
+    ttl: float
+
+
+def _held_until(holders: Mapping[str, float], now: float) -> _Written:
+    """Who holds a place until when; kept for as long as anybody does, and a second if nobody does."""
+    return _Written(json.dumps(holders, separators=(",", ":")), max([now + 1.0, *holders.values()]) - now)
+
+
+def _holders_in(text: str) -> dict[str, float]:
+    """Read what `_held_until` wrote. Raises ValueError."""
+    try:
+        holders = {holder: float(until) for holder, until in json.loads(text).items()}
+    except (TypeError, AttributeError, OverflowError, RecursionError) as exc:
+        raise ValueError(f"no lease: {exc}") from None
+    if not all(math.isfinite(until) for until in holders.values()):
+        raise ValueError("no lease: a time is none")
+    return holders
