@@ -1,0 +1,149 @@
+"""Putting together what several know of one breaker: the same end by every way, and what wins."""
+
+from __future__ import annotations
+
+import functools
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celery_breaker.core import machine
+from celery_breaker.core.merge import Mark, Said, merge, news, written
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Mode, Override, Record, State
+from celery_breaker.core.windows import Totals
+from tests.core import strategies
+
+NOW = 1_000_000.0
+POLICY = Policy(max_failures=1, failure_rate=0, jitter=0)
+FAULTY = Totals(now=NOW, calls=1, failures=1, workers={"w": 1})
+
+# Few values, so that ties are the rule and not the exception.
+overrides = st.none() | st.builds(
+    Override, mode=st.sampled_from([Mode.FORCED_OPEN, Mode.DISABLED]), since=st.sampled_from([1.0, 2.0])
+)
+near = st.builds(
+    Said.of,
+    st.builds(
+        Record,
+        name=st.just("smtp"),
+        state=st.sampled_from(State),
+        generation=st.integers(0, 2),
+        until=st.sampled_from([0.0, 5.0]),
+        override=overrides,
+        draining=st.booleans(),
+    ),
+    writes=st.integers(0, 2),
+    word=st.integers(0, 2),
+)
+any_said = near | st.builds(
+    Said.of,
+    strategies.records.map(lambda record: replace(record, name="smtp")),
+    writes=st.integers(0, 100),
+    word=st.integers(0, 100),
+)
+
+
+@given(any_said, any_said, any_said)
+def test_the_order_does_not_matter(one: Said, two: Said, three: Said) -> None:
+    assert merge(one, two) == merge(two, one)
+    assert merge(merge(one, two), three) == merge(one, merge(two, three))
+    assert merge(one, one) == one
+
+
+@given(st.lists(near, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_any_number_in_any_order_and_repeated_come_to_one_end(saids: list[Said], chance: random.Random) -> None:
+    shuffled = [*saids, *chance.choices(saids, k=3)]
+    chance.shuffle(shuffled)
+    assert functools.reduce(merge, shuffled) == functools.reduce(merge, saids)
+
+
+@given(any_said, any_said)
+def test_the_higher_generation_wins(one: Said, two: Said) -> None:
+    merged = merge(one, two)
+    assert merged.record.generation == max(one.record.generation, two.record.generation)
+
+
+@given(any_said, any_said)
+def test_marks_tell_who_may_know_more(one: Said, two: Said) -> None:
+    if merge(one, two) != two:
+        assert news(one.mark, two.mark)
+    if one == two:
+        assert not news(one.mark, two.mark)
+
+
+@given(near, near)
+def test_once_both_have_heard_neither_has_news(one: Said, two: Said) -> None:
+    merged = merge(one, two)
+    assert not news(merge(two, one).mark, merged.mark)
+
+
+def test_to_know_something_is_news_to_who_knows_nothing() -> None:
+    mark = written(None, Record(name="smtp"), now=NOW).mark
+    assert news(mark, None)
+    assert not news(None, mark)
+    assert not news(None, None)
+
+
+@given(any_said)
+def test_what_is_sent_is_what_arrives(said: Said) -> None:
+    assert Said.decode(said.encode()) == said
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None, {}, [], ["{}", 1], ["{}", 1, 1], ["[]", 1, 1], [{}, 1, 1], ['{"name":"smtp"}', -1, 0],
+        ['{"name":"smtp"}', 1.5, 0], ['{"name":"smtp"}', True, 0], ['{"name":"smtp"}', 2**60, 0],
+        ['{"name":"smtp","generation":1e999}', 0, 0], [f'{{"name":"smtp","generation":{2**60}}}', 0, 0],
+    ],
+)  # fmt: skip
+def test_what_is_foreign_is_refused(raw: object) -> None:
+    with pytest.raises(ValueError, match="record"):
+        Said.decode(raw)
+
+
+@pytest.mark.parametrize("raw", [None, 7, [], [1, 2, 3, 4], [1, 2, 3, 4, "5"], [1, 2, 3, 4, -2], [1, 2, 3, 4, 2**60]])
+def test_a_foreign_mark_is_refused(raw: object) -> None:
+    with pytest.raises(ValueError, match="mark"):
+        Mark.of(raw)
+
+
+def test_an_operator_s_word_outlives_the_transitions_of_others() -> None:
+    start = written(None, Record(name="smtp"), now=NOW)
+    forced = written(start, machine.override(start.record, Mode.DISABLED, now=NOW), now=NOW)
+    other = start
+    for step in range(5):
+        opened = machine.tripped(other.record, FAULTY, POLICY, now=NOW + step, u=0.5)
+        other = written(other, opened, now=NOW)
+        other = written(other, machine.close(other.record, now=NOW + step), now=NOW)
+    merged = merge(forced, other)
+    assert merged.record.generation == other.record.generation == 10
+    assert merged.record.mode is Mode.DISABLED
+
+
+def test_the_later_word_of_two_operators_wins_whatever_their_clocks_say() -> None:
+    start = written(None, Record(name="smtp"), now=NOW)
+    fast = written(start, machine.override(start.record, Mode.DISABLED, now=NOW + 3600), now=NOW + 3600)
+    lifted = written(fast, machine.override(fast.record, Mode.AUTO, now=NOW), now=NOW)
+    assert merge(fast, lifted).record.mode is Mode.AUTO
+
+
+def test_a_word_of_who_knows_nothing_is_later_than_all_that_was_said_before() -> None:
+    long_ago = written(None, machine.override(Record(name="smtp"), Mode.DISABLED, now=NOW), now=NOW)
+    for step in range(9):
+        wanted = machine.override(long_ago.record, Mode.DISABLED, now=NOW + step, reason=str(step))
+        long_ago = written(long_ago, wanted, now=NOW + step)
+    ignorant = written(None, machine.override(Record(name="smtp"), Mode.FORCED_OPEN, now=NOW + 60), now=NOW + 60)
+    assert merge(long_ago, ignorant).record.mode is Mode.FORCED_OPEN
+
+
+def test_of_two_ends_of_one_probe_the_failure_wins() -> None:
+    half_open = Said.of(Record(name="smtp", state=State.HALF_OPEN, generation=2), writes=4, word=0)
+    failed = machine.probe_failed(half_open.record, POLICY, generation=2, now=NOW, u=0.5, reason="")
+    passed = machine.probe_succeeded(half_open.record, POLICY, generation=2, now=NOW)
+    both = [written(half_open, record, now=NOW) for record in (failed, passed)]
+    assert merge(*both).record.state is State.OPEN
