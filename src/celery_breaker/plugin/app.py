@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -18,14 +19,18 @@ from celery_breaker.core.record import State
 from celery_breaker.engine import default
 from celery_breaker.engine.registry import Registry
 from celery_breaker.plugin import parking_amqp, parking_redis, signals
-from celery_breaker.plugin.bus import Bus
+from celery_breaker.plugin.bus import Bus, has_fanout, hints
 from celery_breaker.plugin.parking import Lot, PortableLot
+from celery_breaker.plugin.peers import BusPeers
 from celery_breaker.plugin.policies import Policies, collect
 from celery_breaker.settings import Derived, Settings, derive_store
+from celery_breaker.stores.base import Store
+from celery_breaker.stores.message import MessageStore
 from celery_breaker.stores.url import open_store
 
 if TYPE_CHECKING:
     from celery import Celery
+    from kombu import Connection
 
 __all__ = ["AppBreakers", "breakers_of"]
 
@@ -47,7 +52,7 @@ class AppBreakers:
         self._settings: Settings | None = None
         self._policies: Policies | None = None
         self._registry: Registry | None = None
-        self._bus: Bus | None = None
+        self._bus: Bus | BusPeers | None = None
 
     @property
     def settings(self) -> Settings:
@@ -59,10 +64,25 @@ class AppBreakers:
     @property
     def derived(self) -> Derived:
         """Which store, and why."""
-        conf = self.app.conf
-        broker = self.app.connection_for_write().as_uri(include_password=True)
-        backend = conf.result_backend if isinstance(conf.result_backend, str) else None
-        return derive_store(self.settings.store, result_backend=backend, broker_url=broker)
+        conf, settings, connection = self.app.conf, self.settings, self.app.connection_for_write()
+        derived = derive_store(
+            settings.store,
+            result_backend=conf.result_backend if isinstance(conf.result_backend, str) else None,
+            broker_url=";".join(connection.alt) or connection.as_uri(include_password=True),
+            conf=conf,
+            broker_ssl=connection.ssl,
+            options=settings.store_options,
+        )
+        if derived.url.startswith(MessageStore.url) and (why := self._speechless(connection)):
+            return replace(derived, shared=False, why=f"{derived.why}, but each worker is left to itself: {why}")
+        return derived
+
+    def _speechless(self, connection: Connection) -> str:
+        """Why the workers of a message store cannot tell each other anything; empty if they can."""
+        if not self.settings.bus:
+            return "breaker_bus is off"
+        kind = connection.transport.driver_type
+        return "" if has_fanout(connection) else f"the {kind} transport has no fanout; set breaker_store to share"
 
     @property
     def policies(self) -> Policies:
@@ -78,7 +98,10 @@ class AppBreakers:
         with self._lock:
             if self._registry is None:
                 settings = self.settings
-                store = open_store(self.derived.url, prefix=settings.store_prefix, timeout=settings.store_timeout)
+                derived = self.derived
+                store = open_store(
+                    derived.url, prefix=settings.store_prefix, timeout=settings.store_timeout, options=derived.options
+                )
                 self._registry = Registry(
                     store,
                     policy_of=self._policy_of,
@@ -88,14 +111,20 @@ class AppBreakers:
                 )
                 self._registry.link.heard(time.time())  # until the store has said what time it is
                 self._registry.listeners.append(self._signal)
-                if settings.bus and self.derived.shared:
-                    self._bus = Bus(self.app, self._registry)
-                    self._registry.listeners.append(self._bus.announce)
+                self._bus = self._open_bus(store, self._registry) if settings.bus and derived.shared else None
             return self._registry
 
+    def _open_bus(self, store: Store, registry: Registry) -> Bus | BusPeers:
+        if not isinstance(store, MessageStore):
+            return hints(self.app, registry)
+        settings = self.settings
+        return BusPeers(
+            self.app, store, prefix=settings.store_prefix, timeout=settings.store_timeout, changed=registry.hint
+        )
+
     @property
-    def bus(self) -> Bus | None:
-        """The bus that the registry announces its changes on, unless there is nobody to tell."""
+    def bus(self) -> Bus | BusPeers | None:
+        """What the registry's changes are told on, unless there is nobody to tell."""
         _ = self.registry
         return self._bus
 

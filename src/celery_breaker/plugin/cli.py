@@ -6,19 +6,22 @@ the signals by which settings alone attach breakers to tasks.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click_didyoumean import DYMGroup  # type: ignore[import-untyped]
 
 import celery_breaker.plugin.install  # noqa: F401  (connects worker_init and beat_init)
-from celery_breaker.core.names import check_name
-from celery_breaker.errors import ConfigurationError
+from celery_breaker.plugin import cli_options as opt
 
 __all__ = ["breaker"]
+
+_DOCTOR_CODES = """\b
+Exit codes:
+  0  nothing to change, or hints only
+  1  a problem; with --strict, a hint too
+  2  usage: an option that cannot be
+  4  the store or the broker cannot be reached, so not all was checked"""
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -30,66 +33,6 @@ Exit codes:
   5  no such breaker"""
 
 _GROUP: type[click.Group] = DYMGroup
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class _BadName(click.ClickException):
-    exit_code = 2
-
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def _named(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    """Refuse, in one line, what no breaker can be called."""
-    try:
-        for name in (value,) if isinstance(value, str) else value:
-            check_name(name)
-    except ConfigurationError as exc:
-        raise _BadName(str(exc)) from None
-    return value
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """A time above 0: seconds, or a number with s, m, h or d."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smhd]?)", value.strip())
-    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not 0 < seconds < math.inf:
-        raise click.BadParameter(f"{value!r} is not a time above 0; write 90, 90s, 15m, 2h or 1d", ctx, param)
-    return seconds
-
-
-def _one(command: _Command) -> _Command:
-    return click.argument("name", callback=_named)(command)
-
-
-def _some(command: _Command) -> _Command:
-    return click.argument("names", metavar="NAME...", callback=_named, nargs=-1, required=True)(command)
-
-
-def _json(command: _Command) -> _Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(command)
-
-
-def _reason(command: _Command) -> _Command:
-    return click.option("--reason", default="", metavar="TEXT", help="Why; shown wherever the breaker is.")(command)
-
-
-def _override(command: _Command) -> _Command:
-    """The options of all that overrides the state."""
-    create = click.option(
-        "--create", is_flag=True, help="Also if no setting, task or record names it: only code that calls it does."
-    )
-    expires = click.option(
-        "--expires",
-        callback=_seconds,
-        metavar="SECONDS",
-        help="Lift it after this time: 90, 15m, 2h. Default: never.",
-    )
-    return _reason(expires(create(command)))
 
 
 @click.group(cls=_GROUP, epilog=_EXIT_CODES)
@@ -107,7 +50,7 @@ def breaker(**_: Any) -> None:
 
 
 @breaker.command("list")
-@_json
+@opt.as_json
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
     """List all breakers, those that refuse calls first.
@@ -126,8 +69,8 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 
 
 @breaker.command(epilog=_EXIT_CODES)
-@_one
-@_json
+@opt.one
+@opt.as_json
 @click.pass_context
 def status(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show one breaker; the exit code says whether it admits calls.
@@ -146,9 +89,9 @@ def status(ctx: click.Context, name: str, as_json: bool) -> None:
 
 
 @breaker.command("open")
-@_some
-@_override
-@_json
+@opt.some
+@opt.override
+@opt.as_json
 @click.pass_context
 def open_(
     ctx: click.Context, names: tuple[str, ...], reason: str, expires: float | None, create: bool, as_json: bool
@@ -168,9 +111,9 @@ def open_(
 
 
 @breaker.command()
-@_some
-@_override
-@_json
+@opt.some
+@opt.override
+@opt.as_json
 @click.pass_context
 def disable(
     ctx: click.Context, names: tuple[str, ...], reason: str, expires: float | None, create: bool, as_json: bool
@@ -187,9 +130,9 @@ def disable(
 
 
 @breaker.command()
-@_some
-@_override
-@_json
+@opt.some
+@opt.override
+@opt.as_json
 @click.pass_context
 def observe(
     ctx: click.Context, names: tuple[str, ...], reason: str, expires: float | None, create: bool, as_json: bool
@@ -208,8 +151,8 @@ def observe(
 
 
 @breaker.command()
-@_some
-@_json
+@opt.some
+@opt.as_json
 @click.pass_context
 def auto(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Lift an override: the state decides again.
@@ -226,9 +169,9 @@ def auto(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
 
 
 @breaker.command()
-@_some
-@_reason
-@_json
+@opt.some
+@opt.reason
+@opt.as_json
 @click.pass_context
 def close(ctx: click.Context, names: tuple[str, ...], reason: str, as_json: bool) -> None:
     """Close breakers now; parked tasks start to go back.
@@ -245,9 +188,9 @@ def close(ctx: click.Context, names: tuple[str, ...], reason: str, as_json: bool
 
 
 @breaker.command()
-@_some
-@_reason
-@_json
+@opt.some
+@opt.reason
+@opt.as_json
 @click.pass_context
 def reset(ctx: click.Context, names: tuple[str, ...], reason: str, as_json: bool) -> None:
     """Make breakers as new.
@@ -264,9 +207,9 @@ def reset(ctx: click.Context, names: tuple[str, ...], reason: str, as_json: bool
 
 
 @breaker.command()
-@_one
+@opt.one
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="At most so many, oldest first. Default: all.")
-@_json
+@opt.as_json
 @click.pass_context
 def release(ctx: click.Context, name: str, count: int | None, as_json: bool) -> None:
     """Put parked tasks back into their queues now, all at once.
@@ -285,9 +228,9 @@ def release(ctx: click.Context, name: str, count: int | None, as_json: bool) -> 
 
 
 @breaker.command()
-@_one
+@opt.one
 @click.option("-f", "--force", "-y", "--yes", "force", is_flag=True, help="Do not ask.")
-@_json
+@opt.as_json
 @click.pass_context
 def purge(ctx: click.Context, name: str, force: bool, as_json: bool) -> None:
     """Delete the parked tasks of a breaker. They never run.
@@ -305,7 +248,7 @@ def purge(ctx: click.Context, name: str, force: bool, as_json: bool) -> None:
 
 
 @breaker.command()
-@click.option("--interval", callback=_seconds, default="1", metavar="SECONDS", help="Between two looks. Default: 1.")
+@click.option("--interval", callback=opt.seconds, default="1", metavar="SECONDS", help="Between two looks. Default: 1.")
 @click.option("--once", is_flag=True, help="Print one table and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each breaker, and for each change.")
 @click.pass_context
@@ -329,21 +272,26 @@ def watch(ctx: click.Context, interval: float, once: bool, as_json: bool) -> Non
         cli_run.watch(ctx.obj, interval=interval, as_json=as_json)
 
 
-def _share(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise click.BadParameter(f"{value:g} is not a share; write a number from 0 to 1", ctx, param)
-    return value
+@breaker.command(epilog=_DOCTOR_CODES)
+@click.option("--strict", is_flag=True, help="Exit with 1 for hints too.")
+@click.option("--wait", callback=opt.seconds, default="3", metavar="SECONDS", help="To listen for workers. Default: 3.")
+@opt.as_json
+@click.pass_context
+def doctor(ctx: click.Context, strict: bool, wait: float, as_json: bool) -> None:
+    """Say where breakers are kept and why, and what in your configuration will go wrong.
 
+    One line for each finding, with what to change. Calls nothing but the store, the broker and the workers, and leaves
+    nothing behind.
 
-def _rate(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not 0 <= value < math.inf:
-        raise click.BadParameter(f"{value:g} is not a rate; write a number of at least 0", ctx, param)
-    return value
+    \b
+    Examples:
+      celery -A proj breaker doctor
+      celery -A proj breaker doctor --strict || exit 1
+      celery -A proj breaker doctor --json | jq -r '.findings[].says'
+    """
+    from celery_breaker.plugin import cli_doctor
 
-
-def _time(flag: str, default: str | None, text: str) -> Callable[[_Command], _Command]:
-    said = f" Default: {default}." if default else ""
-    return click.option(flag, callback=_seconds, default=default, metavar="SECONDS", help=text + said)
+    ctx.exit(cli_doctor.run(ctx.obj, strict=strict, wait=wait, as_json=as_json))
 
 
 @breaker.command(epilog=_EXIT_CODES)
@@ -352,25 +300,32 @@ def _time(flag: str, default: str | None, text: str) -> Callable[[_Command], _Co
     "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Over what the app says; repeatable."
 )
 @click.option(
-    "--rate", type=float, callback=_rate, default=10.0, metavar="N", help="Tasks/s of the fleet. Default: 10."
+    "--rate", type=float, callback=opt.rate, default=10.0, metavar="N", help="Tasks/s of the fleet. Default: 10."
 )
-@_time("--latency", "0.1", "Of a call, in the median.")
-@_time("--outage", "60", "How long the service is down.")
+@opt.duration("--latency", "0.1", "Of a call, in the median.")
+@opt.duration("--outage", "60", "How long the service is down.")
 @click.option("--no-outage", is_flag=True, help="It stays up: does the policy trip for nothing?")
-@_time("--outage-start", None, "When it goes down. Default: the failure window and 10 s, so that the window is full.")
-@_time("--down-latency", "1", "Until a call has failed while it is down, a timeout for instance.")
-@click.option(
-    "--failure-rate", type=float, callback=_share, default=0.0, metavar="N", help="Share that fails anyway. Default: 0."
+@opt.duration(
+    "--outage-start", None, "When it goes down. Default: failure window plus 10 s, so that the window is full."
 )
-@click.option("--capacity", type=float, callback=_rate, metavar="N", help="Calls/s that it can take; more fail.")
+@opt.duration("--down-latency", "1", "Until a call has failed while it is down, a timeout for instance.")
+@click.option(
+    "--failure-rate",
+    type=float,
+    callback=opt.share,
+    default=0.0,
+    metavar="N",
+    help="That fails anyway, 0 to 1. Default: 0.",
+)
+@click.option("--capacity", type=float, callback=opt.rate, metavar="N", help="Calls/s that it can take; more fail.")
 @click.option("--workers", type=click.IntRange(min=1), default=8, metavar="N", help="Default: 8.")
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Slots of each. Default: the app's, or 4.")
 @click.option("--backlog", type=click.IntRange(min=0), default=0, metavar="N", help="Tasks that wait at the start.")
 @click.option("--retries", type=click.IntRange(min=0), default=3, metavar="N", help="Of a failed call. Default: 3.")
-@_time("--duration", None, "How long to simulate. Default: until all is done.")
+@opt.duration("--duration", None, "How long to simulate. Default: until all is done.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of what is random. Default: 0.")
 @click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Also draw a .svg, .png or .pdf.")
-@_json
+@opt.as_json
 @click.pass_context
 def simulate(ctx: click.Context, /, options: tuple[str, ...], no_outage: bool, plot: str | None, **asked: Any) -> None:
     """Show what an outage would do, to choose thresholds before there is one.

@@ -21,12 +21,13 @@ from celery_breaker.core.record import Record
 from celery_breaker.errors import ConfigurationError, StoreError
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.parking import Lot
+from celery_breaker.settings.urls import redacted, shown
 from celery_breaker.status import Status, status_of
 
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
 
-__all__ = ["Action", "Failure", "Session", "UnknownBreaker", "Unreachable", "hint_at", "opened"]
+__all__ = ["Action", "Failure", "Session", "UnknownBreaker", "Unreachable", "hint_at", "opened", "quiet"]
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,8 @@ class Session:
         try:
             yield lot
         except errors as exc:
-            raise Unreachable(f"the broker cannot be reached: {exc}") from exc
+            said = redacted(str(exc), connection.as_uri(include_password=True), *connection.alt)
+            raise Unreachable(f"the broker cannot be reached: {said}") from exc
         finally:
             lot.close()
 
@@ -205,7 +207,7 @@ def hint_at(name: str, names: Iterable[str], *, otherwise: str) -> str:
 def opened(context: CLIContext, *, local: bool = False) -> Iterator[Session]:
     """A session on the app of this command line; what goes wrong in it becomes a `Failure`."""
     breakers = breakers_of(context.app)
-    with _quiet():
+    with quiet():
         try:
             context.app.loader.import_default_modules()
             yield Session(breakers, local=local)
@@ -218,7 +220,7 @@ def opened(context: CLIContext, *, local: bool = False) -> Iterator[Session]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Errors go to stderr in one line; warnings do not, for the command itself says what it did."""
     handler, root = logging.StreamHandler(), logging.getLogger("celery_breaker")
     handler.setLevel(logging.ERROR)
@@ -231,8 +233,8 @@ def _quiet() -> Iterator[None]:
 
 def _not_shared(breakers: AppBreakers) -> str:
     store = breakers.settings.store
-    why = f"breaker_store is {store}" if store else "neither the results backend nor the broker is Redis"
+    why = f"breaker_store is {shown(store)}" if store else breakers.derived.why
     return (
         f"{why}, so each process has breakers of its own and none can be seen or steered from here; set breaker_store "
-        "to a redis:// URL" + ("" if store else ", and check that -A names your app")
+        "to a store that is shared" + ("" if store else ", and check that -A names your app")
     )

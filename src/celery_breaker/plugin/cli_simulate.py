@@ -20,11 +20,13 @@ from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cli_format import as_json, human, plain
 from celery_breaker.plugin.cli_session import Failure, UnknownBreaker, hint_at
+from celery_breaker.settings import Derived
 from celery_breaker.simulation import chart
 from celery_breaker.simulation.plot import check_plot, plot
 from celery_breaker.simulation.report import CLOSED, OPEN, Report
 from celery_breaker.simulation.run import simulate
 from celery_breaker.simulation.scenario import Fleet, Load, Outage, Scenario, Service
+from celery_breaker.stores.url import kind_of
 
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
@@ -101,8 +103,8 @@ def _scenario(context: CLIContext, asked: Question) -> Scenario:
     window = policy.window
     start = asked.outage_start or (20.0 if window.by_calls else window.span + 10.0)
     outages = () if asked.outage is None else (Outage(start=start, duration=asked.outage, latency=asked.down_latency),)
-    if asked.name is not None and policy.scope == "fleet" and not breakers.derived.shared:
-        click.echo(f"Warning: workers of this app do not share their breakers ({breakers.derived.why}).", err=True)
+    if asked.name is not None and policy.scope == "fleet":
+        _warn_of_what_is_not_shared(breakers.derived)
     return Scenario(
         policy=policy,
         fleet=_fleet(breakers, asked),
@@ -113,6 +115,14 @@ def _scenario(context: CLIContext, asked: Question) -> Scenario:
         duration=asked.duration if asked.duration or outages else 60.0,
         seed=asked.seed,
     )
+
+
+def _warn_of_what_is_not_shared(derived: Derived) -> None:
+    """What is simulated is one breaker for all."""
+    if not derived.shared:
+        click.echo(f"Warning: workers of this app do not share their breakers ({derived.why}).", err=True)
+    elif kind_of(derived.url) == "message":
+        click.echo("Warning: with message:// each worker counts for itself, so the real ones trip later.", err=True)
 
 
 def _fleet(breakers: AppBreakers, asked: Question) -> Fleet:

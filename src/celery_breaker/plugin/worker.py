@@ -19,6 +19,7 @@ from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.policies import Policies
 from celery_breaker.plugin.request import guarded_request
 from celery_breaker.plugin.strategy import guarded_strategy
+from celery_breaker.stores.message import MessageStore
 
 __all__ = ["WorkerSide"]
 
@@ -67,11 +68,12 @@ class WorkerSide:
         level = logging.INFO if derived.shared else logging.WARNING
         url = self.registry.link.shared.url
         logger.log(level, "breakers of %d tasks, kept in %s: %s", len(self.policies.guarded), url, derived.why)
+        self._warn_of_lonely_counts()
+        if (bus := self.breakers.bus) is not None:
+            bus.listen()  # first, for news between the reading and the hearing would be lost
         self.registry.refresh()
         self.registry.watchers.append(self._seen)
         self.registry.reporter.start()
-        if (bus := self.breakers.bus) is not None:
-            bus.listen()
         self._tending.start()
 
     def stop(self) -> None:
@@ -100,6 +102,12 @@ class WorkerSide:
         judged = [name for name, policy in self.policies.declared.items() if policy.classify is not None]
         if judged and self.loop.forks and not self.breakers.derived.shared:
             logger.warning("classify of %s is not used: prefork needs a shared store, set breaker_store", judged)
+
+    def _warn_of_lonely_counts(self) -> None:
+        """Where no database adds up what workers count, none knows how many of them saw failures."""
+        several = [name for name, policy in self.policies.declared.items() if policy.min_workers > 1]
+        if several and isinstance(self.registry.link.shared, MessageStore):
+            logger.warning("%s never trip: min_workers above 1 needs a database, set breaker_store", several)
 
     def tend_soon(self) -> None:
         """Somebody asked for a round of the agent."""

@@ -1,0 +1,99 @@
+"""What the ``celery breaker`` commands share: arguments and options, and how their values are checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from celery_breaker.core.names import check_name
+from celery_breaker.errors import ConfigurationError
+
+__all__ = ["as_json", "duration", "named", "one", "override", "rate", "reason", "seconds", "share", "some"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class _BadName(click.ClickException):
+    exit_code = 2
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def named(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Refuse, in one line, what no breaker can be called."""
+    try:
+        for name in (value,) if isinstance(value, str) else value:
+            check_name(name)
+    except ConfigurationError as exc:
+        raise _BadName(str(exc)) from None
+    return value
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A time above 0: seconds, or a number with s, m, h or d."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smhd]?)", value.strip())
+    amount = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < amount < math.inf:
+        raise click.BadParameter(f"{value!r} is not a time above 0; write 90, 90s, 15m, 2h or 1d", ctx, param)
+    return amount
+
+
+def one(command: _Command) -> _Command:
+    """The name of one breaker."""
+    return click.argument("name", callback=named)(command)
+
+
+def some(command: _Command) -> _Command:
+    """The names of one or more breakers."""
+    return click.argument("names", metavar="NAME...", callback=named, nargs=-1, required=True)(command)
+
+
+def as_json(command: _Command) -> _Command:
+    """``--json``, for whatever prints."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(command)
+
+
+def reason(command: _Command) -> _Command:
+    """``--reason``."""
+    return click.option("--reason", default="", metavar="TEXT", help="Why; shown wherever the breaker is.")(command)
+
+
+def override(command: _Command) -> _Command:
+    """The options of all that overrides the state."""
+    create = click.option(
+        "--create", is_flag=True, help="Also if no setting, task or record names it: only code that calls it does."
+    )
+    expires = click.option(
+        "--expires",
+        callback=seconds,
+        metavar="SECONDS",
+        help="Lift it after this time: 90, 15m, 2h. Default: never.",
+    )
+    return reason(expires(create(command)))
+
+
+def share(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """A number from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise click.BadParameter(f"{value:g} is not a share; write a number from 0 to 1", ctx, param)
+    return value
+
+
+def rate(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A number of at least 0, if any."""
+    if value is not None and not 0 <= value < math.inf:
+        raise click.BadParameter(f"{value:g} is not a rate; write a number of at least 0", ctx, param)
+    return value
+
+
+def duration(flag: str, default: str | None, text: str) -> Callable[[_Command], _Command]:
+    """An option that takes a time, see `seconds`."""
+    said = f" Default: {default}." if default else ""
+    return click.option(flag, callback=seconds, default=default, metavar="SECONDS", help=text + said)
