@@ -14,7 +14,8 @@ import psutil
 
 from bench.servers import MissingServer, rabbitmq_path, redis_path
 
-PACKAGES = ("celery-breaker", "celery", "kombu", "billiard", "py-amqp", "redis")
+PACKAGES = ("celery-breaker", "celery", "kombu", "billiard", "py-amqp", "redis", "pymemcache", "SQLAlchemy", "Django")
+PACKAGES += ("psycopg", "PyMySQL")
 PEERS = ("pybreaker", "interlock-cb", "circuitbreaker", "purgatory")
 _DISTRIBUTIONS = {"py-amqp": "amqp", "redis": "redis"}
 _SHOWN = {"redis": "redis-py"}

@@ -21,6 +21,9 @@ from tests.support.servers import (
     rabbitmq_executables,
     redis_executable,
 )
+from tests.support.servers_mariadb import MariaDBServer, new_mariadb
+from tests.support.servers_memcached import MemcachedServer, new_memcached
+from tests.support.servers_postgres import PostgresServer, new_postgres
 
 S = TypeVar("S", bound=Process)
 
@@ -79,6 +82,18 @@ class Servers:
     def rabbitmq(self) -> RabbitMQServer:
         """A RabbitMQ. Raises `MissingServer`."""
         return self._kept(lambda: new_rabbitmq(self.new_folder("rabbitmq")))
+
+    def memcached(self) -> MemcachedServer:
+        """A memcached. Raises `MissingServer`."""
+        return self._kept(lambda: new_memcached(self.new_folder("memcached")))
+
+    def postgres(self) -> PostgresServer:
+        """A PostgreSQL that flushes each commit to the disk, as it does by default. Raises `MissingServer`."""
+        return self._kept(lambda: new_postgres(self.new_folder("postgres"), {"fsync": "on"}))
+
+    def mariadb(self) -> MariaDBServer:
+        """A MariaDB that flushes each commit to the disk, as it does by default. Raises `MissingServer`."""
+        return self._kept(lambda: new_mariadb(self.new_folder("mariadb"), "--innodb-flush-log-at-trx-commit=1"))
 
     def _kept(self, start: Callable[[], S]) -> S:
         with _missing_is_an_error():
