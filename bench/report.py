@@ -15,7 +15,7 @@ _HOW = """\
 ## How to repeat
 
 ```console
-$ make services    # Debian: installs redis-server and rabbitmq-server, without starting them
+$ make services    # Debian: installs the servers, without starting them
 $ make bench       # everything, in one run; writes this page
 $ make bench ARGS="1 4"          # some rows, printed only
 $ make bench ARGS="--quick"      # a look at the machinery: its figures mean nothing
