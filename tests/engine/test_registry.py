@@ -58,14 +58,14 @@ def test_a_failure_wakes_the_reporter_and_a_success_does_not(registry: Registry)
     assert registry.reporter.wakes == 1
 
 
-def test_many_outcomes_are_one_round_trip(world: World, registry: Registry) -> None:
+def test_many_outcomes_are_one_report_and_one_note_of_the_failures(world: World, registry: Registry) -> None:
     cell = registry.cell("smtp")
     registry.work()
     world.server.calls.clear()
     for _ in range(1000):
         registry.succeeded(cell.ticket)
     fail(registry, 2)
-    assert world.server.calls == ["tally"]
+    assert world.server.calls == ["tally", "note"]
 
 
 def test_successes_alone_are_sent_now_and_then(world: World, registry: Registry) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from celery_breaker.clock import ManualClock
 from celery_breaker.core.classify import Verdict
 from celery_breaker.core.events import Change
+from celery_breaker.core.journal import Book
 from celery_breaker.core.lease import Lease
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record
@@ -85,6 +86,12 @@ class Server:
 
     def release(self, key: str, holder: str) -> None:
         self._reach("release").release(key, holder)
+
+    def note(self, name: str, book: Book, entries: Sequence[str]) -> None:
+        self._reach("note").note(name, book, entries)
+
+    def notes(self, name: str, book: Book) -> list[str]:
+        return self._reach("notes").notes(name, book)
 
     def names(self) -> list[str]:
         return self._reach("names").names()

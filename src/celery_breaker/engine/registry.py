@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery_breaker.core import machine
+from celery_breaker.core.journal import Book, Entry, Event
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.news import isolated
+from celery_breaker.engine.recent import RecentFailures
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.engine.views import Views
 from celery_breaker.stores.base import Store
@@ -29,13 +31,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an admitted call ended. ``asked`` is the service's ``Retry-After``, in seconds."""
+    """How an admitted call ended.
+
+    Attributes:
+        asked: the service's ``Retry-After``, in seconds.
+        task, task_id: what called, if it was a task.
+    """
 
     ticket: Ticket
     verdict: Verdict
     slow: bool = False
     reason: str = ""
     asked: float | None = None
+    task: str = ""
+    task_id: str = ""
 
 
 class Registry(Views):
@@ -63,6 +72,7 @@ class Registry(Views):
         self._asked: dict[str, float] = {}
         self._tickets: set[Ticket] = set()
         self._flushed_at: dict[str, float] = {}
+        self._recent = RecentFailures()
         self._refresh_at = 0.0
         self._epoch = 0
 
@@ -73,6 +83,7 @@ class Registry(Views):
     def _dropped(self, cell: Cell) -> None:
         self._flushed_at.pop(cell.name, None)
         self._asked.pop(cell.name, None)
+        self._recent.forget(cell.name)
 
     # --- handing over: memory only --------------------------------------------------------------------------------
 
@@ -122,6 +133,8 @@ class Registry(Views):
         self._half_open_observed()
         self._collect()
         self._flush()
+        for name, failures in self._recent.due(self.clock(), all_of_them=self._closing):
+            isolated(self.note, name, Book.FAILURES, failures)
         while self._asks:
             cell, answer, ttl = self._asks.popleft()
             isolated(answer, self._entered(cell, ttl))
@@ -149,15 +162,24 @@ class Registry(Views):
             if ticket.generation > cell.record.generation:
                 self.refresh([cell.name])  # admitted by another process, which saw more
             if outcome.verdict is not Verdict.NEUTRAL:
-                failed = outcome.verdict is Verdict.FAILURE
-                if self._half_open(ticket):
-                    self._settle_probe(outcome, failed=failed)
-                else:
-                    self._add(ticket, Delta().then(failed=failed, slow=outcome.slow))
-                    if failed and outcome.asked:
-                        self._asked[cell.name] = outcome.asked
+                self._count(outcome, failed=outcome.verdict is Verdict.FAILURE)
             if ticket.permit is not None:
                 self.give_back(ticket)
+        self._collect_successes()
+
+    def _count(self, outcome: Outcome, *, failed: bool) -> None:
+        ticket, cell = outcome.ticket, outcome.ticket.cell
+        if failed:
+            self._recent.add(cell.name, self._failure(outcome))
+        if self._half_open(ticket):
+            self._settle_probe(outcome, failed=failed)
+            return
+        self._add(ticket, Delta().then(failed=failed, slow=outcome.slow))
+        if failed and outcome.asked:
+            self._asked[cell.name] = outcome.asked
+
+    def _collect_successes(self) -> None:
+        """Plain successes, which tickets have counted."""
         for cell in self._cells():
             self._tickets.add(cell.ticket)
         for ticket in list(self._tickets):
@@ -169,6 +191,17 @@ class Registry(Views):
                     self._add(ticket, Delta(calls=successes, unbroken=False))
             if ticket is not ticket.cell.ticket or self.cells.get(ticket.cell.name) is not ticket.cell:
                 self._tickets.discard(ticket)
+
+    def _failure(self, outcome: Outcome) -> Entry:
+        return Entry(
+            at=self.link.now(),
+            event=Event.FAILURE,
+            what=outcome.reason,
+            generation=outcome.ticket.generation,
+            by=self.worker,
+            task=outcome.task,
+            task_id=outcome.task_id,
+        )
 
     def _add(self, ticket: Ticket, more: Delta) -> None:
         if ticket.epoch != self._epoch_of(ticket.cell) or ticket.generation != ticket.cell.record.generation:

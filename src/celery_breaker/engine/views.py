@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from celery_breaker.clock import Clock, monotonic
 from celery_breaker.core import machine, tending
 from celery_breaker.core.deferrals import FLOOR
 from celery_breaker.core.events import Change, change_between
+from celery_breaker.core.journal import Book, Entry, decode_entry, encode_entry, entry_of
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
@@ -327,10 +328,21 @@ class Views:
             for watcher in self.watchers:
                 isolated(watcher, cell, before)
 
+    def note(self, name: str, book: Book, entries: Sequence[Entry]) -> None:
+        """Add to a breaker's journal."""
+        texts = [encode_entry(entry) for entry in entries]
+        self._store_of(self.cell(name), lambda store: store.note(name, book, texts))
+
+    def notes(self, name: str, book: Book) -> list[Entry]:
+        """A book of a breaker's journal, the latest first; what cannot be read is left out."""
+        texts = self._store_of(self.cell(name), lambda store: store.notes(name, book))
+        return [entry for text in texts if (entry := decode_entry(text)) is not None]
+
     def _announce(self, change: Change) -> None:
         log_change(change)
         for listener in self.listeners:
             isolated(listener, change)
+        isolated(self.note, change.name, Book.HISTORY, [entry_of(change, by=self.worker)])
 
 
 def permit_key(name: str, generation: int) -> str:

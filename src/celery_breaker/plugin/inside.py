@@ -6,6 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from celery_breaker.core.verdict import Verdict
@@ -74,7 +75,7 @@ def _report(
                 outcome = Outcome(ticket, Verdict.NEUTRAL)
             else:
                 outcome = outcome_of(ticket, exception=cause_of(exception), result=result, duration=duration)
-            registry.report(outcome)
+            registry.report(replace(outcome, task=task.name, task_id=str(task.request.id or "")))
             registry.reporter.wake()
     except Exception:
         logger.exception("the outcome of task %s is lost", task.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery.exceptions import TimeLimitExceeded
@@ -72,7 +73,7 @@ class GuardedRequest(Request):
         for ticket in tickets or ():
             try:
                 if (outcome := outcome_in_main(ticket, ended)) is not None:
-                    registry.report(outcome)
+                    registry.report(replace(outcome, task=self.name, task_id=self.id))
             except Exception:
                 logger.exception("the outcome of task %s[%s] is lost", self.name, self.id)
 

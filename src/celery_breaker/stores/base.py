@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from celery_breaker.core.journal import Book
 from celery_breaker.core.lease import Lease
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
@@ -52,6 +53,17 @@ class Store(Protocol):
 
     def release(self, key: str, holder: str) -> None:
         """Give the place back; nothing happens if it is not held."""
+        ...
+
+    def note(self, name: str, book: Book, entries: Sequence[str]) -> None:
+        """Add these texts to a book of a breaker's journal, which keeps the last `Book.keep`; atomic.
+
+        A journal is for people to read: it may be lost, nothing depends on it, and what is old need not be kept.
+        """
+        ...
+
+    def notes(self, name: str, book: Book) -> list[str]:
+        """What a book holds, the latest first."""
         ...
 
     def names(self) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from celery_breaker.core.counts import Counts
+from celery_breaker.core.journal import Book
 from celery_breaker.core.lease import Lease, leased
 from celery_breaker.core.record import Record, decode, encode
 from celery_breaker.core.windows import Delta, Totals, Window
@@ -22,10 +23,13 @@ __all__ = ["CasStore", "Held", "Key", "Kind", "Loaded", "Values"]
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["record", "window", "lease"]
+Kind = Literal["record", "window", "lease", "history", "failures"]
 
 MINIMUM_TTL = 3600.0
 """Seconds a window outlives its last call, at the least; count windows have no span in time."""
+
+JOURNAL_TTL = 30 * 86_400.0
+"""Seconds that a journal outlives its last entry."""
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 """Seconds before a write that lost against another is tried again."""
@@ -175,13 +179,28 @@ class CasStore:
 
         self._change(place, step)
 
+    def note(self, name: str, book: Book, entries: Sequence[str]) -> None:
+        """See `Store.note`."""
+        key = _journal(book, name)
+
+        def step(held: Held | None, now: float) -> tuple[None, _Written | None]:
+            kept = [*reversed(entries), *self._entries(key, held)][: book.keep]
+            return None, _Written(json.dumps(kept, separators=(",", ":")), JOURNAL_TTL)
+
+        self._change(key, step)
+
+    def notes(self, name: str, book: Book) -> list[str]:
+        """See `Store.notes`."""
+        key = _journal(book, name)
+        return self._entries(key, self._values.load([key]).values.get(key))
+
     def names(self) -> list[str]:
         """See `Store.names`."""
         return self._values.names()
 
     def forget(self, name: str) -> None:
         """See `Store.forget`."""
-        self._values.drop([Key("record", name), Key("window", name)])
+        self._values.drop([Key("record", name), Key("window", name), *(_journal(book, name) for book in Book)])
 
     def now(self) -> float:
         """See `Store.now`."""
@@ -232,6 +251,9 @@ class CasStore:
     def _holders(self, key: Key, held: Held | None) -> dict[str, float]:
         return self._understood(key, _holders_in, held) or {}
 
+    def _entries(self, key: Key, held: Held | None) -> list[str]:
+        return self._understood(key, _entries_in, held) or []
+
     def _understood(self, key: Key, decoder: Callable[[str], _T], held: Held | None) -> _T | None:
         if held is None:
             return None
@@ -260,6 +282,18 @@ class _Written:
 def _held_until(holders: Mapping[str, float], now: float) -> _Written:
     """Who holds a place until when; kept for as long as anybody does, and a second if nobody does."""
     return _Written(json.dumps(holders, separators=(",", ":")), max([now + 1.0, *holders.values()]) - now)
+
+
+def _journal(book: Book, name: str) -> Key:
+    return Key("history" if book is Book.HISTORY else "failures", name)
+
+
+def _entries_in(text: str) -> list[str]:
+    """Read what `CasStore.note` wrote. Raises ValueError."""
+    entries = json.loads(text)
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise ValueError("no journal")
+    return entries
 
 
 def _holders_in(text: str) -> dict[str, float]:

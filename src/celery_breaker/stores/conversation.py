@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery_breaker.clock import Clock, monotonic
+from celery_breaker.core.journal import Book
 from celery_breaker.core.merge import Mark, Said, news
 from celery_breaker.core.names import is_name
 from celery_breaker.stores.message import MessageStore, Note
@@ -41,6 +42,8 @@ _SLICE = 500
 """Marks in one message."""
 
 _LONGEST_KEY = 300
+_LONGEST_ENTRY = 10_000
+"""Characters."""
 
 
 @dataclass(slots=True)
@@ -181,6 +184,9 @@ class Conversation:
         if "free" in note:
             key, holder = _list(note["free"])
             self._store.freed(_key(key), _key(holder))
+        if "noted" in note:
+            name, book, *entries = _list(note["noted"])
+            self._store.noted(_name(name), Book(book), [_entry(entry) for entry in entries])
         if "have" in note:
             self._hear_marks(note)
         if "answered" in note:
@@ -282,6 +288,12 @@ def _name(value: object) -> str:
 def _key(value: object) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_KEY:
         raise ValueError("a key is none")
+    return value
+
+
+def _entry(value: object) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST_ENTRY:
+        raise ValueError("an entry is none")
     return value
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from celery_breaker.clock import Clock
 from celery_breaker.core.counts import Counts
+from celery_breaker.core.journal import Book
 from celery_breaker.core.lease import Lease, leased
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
@@ -37,6 +38,7 @@ class MemoryStore:
         self._records: dict[str, Record] = {}
         self._counts: dict[str, Counts] = {}
         self._leases: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self._books: dict[tuple[str, Book], deque[str]] = {}
 
     def read(self, names: Iterable[str]) -> Snapshot:
         """See `Store.read`."""
@@ -76,6 +78,16 @@ class MemoryStore:
             if not self._leases[key]:
                 del self._leases[key]
 
+    def note(self, name: str, book: Book, entries: Sequence[str]) -> None:
+        """See `Store.note`."""
+        with self._lock:
+            self._books.setdefault((name, book), deque(maxlen=book.keep)).extendleft(entries)
+
+    def notes(self, name: str, book: Book) -> list[str]:
+        """See `Store.notes`."""
+        with self._lock:
+            return list(self._books.get((name, book), ()))
+
     def names(self) -> list[str]:
         """See `Store.names`."""
         with self._lock:
@@ -86,6 +98,8 @@ class MemoryStore:
         with self._lock:
             self._records.pop(name, None)
             self._counts.pop(name, None)
+            for book in Book:
+                self._books.pop((name, book), None)
 
     def now(self) -> float:
         """See `Store.now`."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from celery_breaker.clock import Clock
 from celery_breaker.core.claims import Claim, free_in, present, stands
 from celery_breaker.core.counts import Counts
+from celery_breaker.core.journal import Book
 from celery_breaker.core.lease import Lease
 from celery_breaker.core.merge import Mark, Said, merge, news, written
 from celery_breaker.core.record import Record
@@ -102,6 +104,7 @@ class MessageStore:
       that cannot hear each other in that moment both hold it: one call too many each, at the most.
     - `now` is this machine's wall clock: a clock that is 2 s behind has its breakers probed 2 s late by itself, and
       those that it opens 2 s early by the others.
+    - A journal is what this process has noted, and heard others note, since it began.
     - What is forgotten is forgotten by all who hear of it and have not called it for an hour; others bring it back.
 
     Args:
@@ -128,6 +131,7 @@ class MessageStore:
         self._counts: dict[str, tuple[Counts, float]] = {}  # and until when they are worth keeping
         self._sweep_at = 0.0
         self._claims: dict[str, dict[str, Claim]] = {}
+        self._books: dict[tuple[str, Book], deque[str]] = {}
 
     def connect(self, peers: Peers) -> None:
         """Have these peers from now on."""
@@ -190,6 +194,18 @@ class MessageStore:
         self._drop(key, holder)
         self._peers.tell({"free": [key, holder]})
 
+    def note(self, name: str, book: Book, entries: Sequence[str]) -> None:
+        """See `Store.note`."""
+        self._peers.reach()
+        self.noted(name, book, entries)
+        self._peers.tell({"noted": [name, str(book), *entries]})
+
+    def notes(self, name: str, book: Book) -> list[str]:
+        """See `Store.notes`."""
+        self._peers.reach()
+        with self._lock:
+            return list(self._books.get((name, book), ()))
+
     def names(self) -> list[str]:
         """See `Store.names`."""
         self._peers.reach()
@@ -202,6 +218,7 @@ class MessageStore:
         with self._lock:
             known = self._known.pop(name, None)
             self._counts.pop(name, None)
+            self._close_books(name)
         if known is not None:
             self._peers.tell({"gone": [name, known.said.mark]})
             self._peers.sent()
@@ -261,7 +278,17 @@ class MessageStore:
             if known is None or news(known.said.mark, mark) or name in self._counts:
                 return False
             del self._known[name]
+            self._close_books(name)
             return True
+
+    def noted(self, name: str, book: Book, entries: Sequence[str]) -> None:
+        """Entries for a journal, a peer's or this process's own."""
+        with self._lock:
+            self._books.setdefault((name, book), deque(maxlen=book.keep)).extendleft(entries)
+
+    def _close_books(self, name: str) -> None:
+        for book in Book:
+            self._books.pop((name, book), None)
 
     def claimed(self, key: str, holder: str, *, at: float, ttl: float) -> None:
         """A peer claims a place; who holds it already says so."""

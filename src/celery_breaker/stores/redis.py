@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
+from celery_breaker.core.journal import Book
 from celery_breaker.core.lease import Lease
 from celery_breaker.core.record import Record, decode, encode
 from celery_breaker.core.windows import Delta, Totals, Window
@@ -23,6 +24,11 @@ logger = logging.getLogger(__name__)
 _READ_AT_ONCE = 1000
 """Keys per script call, below Lua's limit on unpacked values."""
 
+_SCRIPTS = ("read", "tally", "swap", "lease", "note")
+
+_JOURNAL_TTL = 30 * 86_400
+"""Seconds that a journal outlives its last entry."""
+
 _MINIMUM_TTL = 3600
 """Seconds a window outlives its last call, at the least; count windows have no span in time."""
 
@@ -30,8 +36,9 @@ _MINIMUM_TTL = 3600
 class RedisStore:
     """Implements `Store` on Redis. Thread-safe; survives ``SCRIPT FLUSH``, restarts, failovers and forks.
 
-    Keys are ``PREFIX:{NAME}:record`` and ``:window``, one hash tag per breaker; leases are ``PREFIX:{KEY}:lease``, and
-    the set ``PREFIX:names`` lists the records. ``global_keyprefix`` stands before all of them.
+    Keys are ``PREFIX:{NAME}:record``, ``:window``, ``:history`` and ``:failures``, one hash tag per breaker; leases are
+    ``PREFIX:{KEY}:lease``, and the set ``PREFIX:names`` lists the records. ``global_keyprefix`` stands before all of
+    them.
 
     *Sentinel.* While no master is known, or the old one still answers for a replica, calls raise; each new connection
     asks the sentinels anew. Redis replicates late: a failover may undo the last writes.
@@ -44,8 +51,8 @@ class RedisStore:
 
     *Rights.* A user needs ``~PREFIX:*`` (``global_keyprefix`` comes first), and ``+eval +evalsha +time +mget +get +set
     +del +sadd +srem +smembers +hget +hset +hincrby +hgetall +hdel +zadd +zrem +zcard +zscore +zrange
-    +zremrangebyscore +expire +pexpire +ping``; ``+select`` for a database other than 0; on a cluster also
-    ``+cluster|slots +command +asking``.
+    +zremrangebyscore +lpush +ltrim +lrange +expire +pexpire +ping``; ``+select`` for a database other
+    than 0; on a cluster also ``+cluster|slots +command +asking``.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS) or ``unix://`` as redis-py understands it; ``valkey://`` and ``valkeys://``
@@ -83,7 +90,7 @@ class RedisStore:
         self._client = open_client(self._target, timeout=timeout)
         self._inherited: list[Client] = []  # clients of before a fork, kept from being collected
         self._unreadable: set[str] = set()
-        self._read, self._tally, self._swap, self._lease = map(_Script, ("read", "tally", "swap", "lease"))
+        self._read, self._tally, self._swap, self._lease, self._note = map(_Script, _SCRIPTS)
 
     def after_fork(self) -> None:
         """Start anew in a forked child: a thread of the parent may have held the pool's lock, now held for ever."""
@@ -173,6 +180,21 @@ class RedisStore:
         """See `Store.release`."""
         self._command("ZREM", self._key(key, "lease"), holder)
 
+    def note(self, name: str, book: Book, entries: Sequence[str]) -> None:
+        """See `Store.note`."""
+        self._call(self._note, self._key(name, str(book)), [book.keep, _JOURNAL_TTL, *entries])
+
+    def notes(self, name: str, book: Book) -> list[str]:
+        """See `Store.notes`."""
+        key = self._key(name, str(book))
+        try:
+            found = cast("list[bytes]", self._client.execute("LRANGE", key, 0, book.keep - 1))
+        except FAILURES as exc:
+            if "WRONGTYPE" not in str(exc):
+                raise self._failure(exc) from None
+            found = []  # somebody else's; the next note takes its place
+        return [entry.decode("utf-8", "replace") for entry in found]
+
     def names(self) -> list[str]:
         """See `Store.names`."""
         members = cast("set[bytes]", self._command("SMEMBERS", f"{self._prefix}:names"))
@@ -180,7 +202,8 @@ class RedisStore:
 
     def forget(self, name: str) -> None:
         """See `Store.forget`."""
-        for kind in ("window", "record"):  # a window without its record would drop what a fresh one counts
+        # A window without its record would drop what a fresh one counts.
+        for kind in (*map(str, Book), "window", "record"):
             self._command("DEL", self._key(name, kind))
         self._command("SREM", f"{self._prefix}:names", name)
 

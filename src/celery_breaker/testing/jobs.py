@@ -9,11 +9,12 @@ from dataclasses import replace
 from functools import partial
 from unittest import mock
 
+from celery_breaker.core.journal import Book
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
 from celery_breaker.stores.base import Store
 
-__all__ = ["DAY", "FAILURE", "behind_the_times", "count", "count_and_forget", "lease", "open_once", "swap"]
+__all__ = ["DAY", "FAILURE", "behind_the_times", "count", "count_and_forget", "lease", "note", "open_once", "swap"]
 
 DAY = Window(span=86_400.0)
 """A window that nothing leaves during a test."""
@@ -63,6 +64,14 @@ def lease(store: Store, rounds: int) -> list[tuple[float, float]]:
             held.append((start, time.monotonic()))
             store.release("key", holder)
     return held
+
+
+def note(store: Store, entries: int) -> list[str]:
+    """What this process adds to one journal."""
+    added = [f"{os.getpid()}:{number}" for number in range(entries)]
+    for entry in added:
+        store.note("smtp", Book.HISTORY, [entry])
+    return added
 
 
 def behind_the_times(store: Store, off: float) -> tuple[bool, int, float]:

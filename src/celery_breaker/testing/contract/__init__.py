@@ -14,7 +14,7 @@ except ImportError as exc:
     ) from None
 
 # Before they are imported: a failing assert then shows what was compared.
-_PARTS = ("access", "leases", "model", "processes", "races", "records", "releases", "tally")
+_PARTS = ("access", "journals", "leases", "model", "processes", "races", "records", "releases", "tally")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from celery_breaker.testing.contract.access import Opener  # noqa: E402  see above

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from celery_breaker.core.journal import Book
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Window
 from celery_breaker.stores.base import Store
@@ -43,10 +44,11 @@ class TwoStores(RuleBasedStateMachine):
         self.store = store
         self.memory = MemoryStore()
         self.window = Window(span=10_000_000.0)
+        self.noted: set[str] = set()
         self.prefix = f"{next(_histories)} "
 
     def teardown(self) -> None:
-        for name in self.memory.names():
+        for name in {*self.memory.names(), *self.noted}:
             self.store.forget(name)
 
     @initialize(window=windows)
@@ -88,6 +90,14 @@ class TwoStores(RuleBasedStateMachine):
     def release(self, key: str, holder: str) -> None:
         for store in (self.store, self.memory):
             store.release(self.prefix + key, holder)
+
+    @rule(name=known, book=st.sampled_from(Book), entries=st.lists(st.text("ab", max_size=3), max_size=3))
+    def note(self, name: str, book: Book, entries: list[str]) -> None:
+        name = self.prefix + name
+        self.noted.add(name)
+        for store in (self.store, self.memory):
+            store.note(name, book, entries)
+        assert self.store.notes(name, book) == self.memory.notes(name, book)
 
     @rule(name=known)
     def forget(self, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from celery_breaker.core.journal import Book
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.stores.base import Store
@@ -69,6 +70,10 @@ class ProcessContract(StoreAccess):
             most = max(most, inside)
         assert len(held) >= 3
         assert 1 <= most <= 3
+
+    def test_no_entry_of_a_journal_is_lost(self, run: Run, store: Store) -> None:
+        added = [entry for entries in run(jobs.note, Book.HISTORY.keep // PROCESSES) for entry in entries]
+        assert sorted(store.notes("smtp", Book.HISTORY)) == sorted(added)
 
     def test_a_forget_during_tallies_takes_a_window_whole_or_not_at_all(self, run: Run, store: Store) -> None:
         store.swap(Record(name="smtp"), expected=0)

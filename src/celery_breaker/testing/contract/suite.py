@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celery_breaker.testing.contract.access import StoreAccess
+from celery_breaker.testing.contract.journals import JournalContract
 from celery_breaker.testing.contract.leases import LeaseContract
 from celery_breaker.testing.contract.model import ModelContract
 from celery_breaker.testing.contract.processes import ProcessContract
@@ -18,6 +19,7 @@ class StoreContract(
     RecordContract,
     TallyContract,
     LeaseContract,
+    JournalContract,
     RaceContract,
     ProcessContract,
     ReleaseContract,
