@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import difflib
 
-__all__ = ["BreakerError", "BreakerOpen", "ConfigurationError", "StoreError"]
+__all__ = [
+    "BreakerError",
+    "BreakerOpen",
+    "BrokerError",
+    "ConfigurationError",
+    "ConflictError",
+    "OutOfReachError",
+    "StoreError",
+    "UnknownBreakerError",
+]
 
 
 class BreakerError(Exception):
@@ -17,6 +26,22 @@ class ConfigurationError(BreakerError, ValueError):
 
 class StoreError(BreakerError):
     """The store could not be reached or did not answer in time."""
+
+
+class BrokerError(BreakerError):
+    """The broker could not be reached, or cannot do what was asked of it."""
+
+
+class UnknownBreakerError(BreakerError, LookupError):
+    """Nothing is known of a breaker by this name."""
+
+
+class OutOfReachError(BreakerError):
+    """Each worker keeps this breaker, or all breakers, for itself, so nobody else can see or steer them."""
+
+
+class ConflictError(BreakerError):
+    """Others changed the breaker at the same time; look, and try again."""
 
 
 class BreakerOpen(BreakerError):

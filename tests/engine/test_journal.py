@@ -86,7 +86,7 @@ def test_what_is_left_is_noted_at_the_end(world: World, registry: Registry) -> N
     failed(registry, task_id="2")
     registry.close()
     registry.work()
-    assert [entry.task_id for entry in registry.notes("smtp", Book.FAILURES)][0] == "2"
+    assert next(entry.task_id for entry in registry.notes("smtp", Book.FAILURES)) == "2"
 
 
 def test_a_journal_that_cannot_be_written_hurts_nobody(world: World, registry: Registry) -> None:

@@ -15,12 +15,12 @@ from click.testing import CliRunner, Result
 
 from celery_breaker.core.record import Mode, Override, Record, State
 from celery_breaker.errors import StoreError
-from celery_breaker.plugin import cli_format, cli_session, cli_watch, signals
+from celery_breaker.plugin import cli_format, cli_watch, signals
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.cli import breaker
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import QUARANTINE, parking_queue
-from celery_breaker.status import Status
+from celery_breaker.status import Status, desk
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.redis import RedisStore
 from celery_breaker.stores.url import open_store
@@ -128,7 +128,7 @@ def test_list_puts_first_what_refuses_calls(line: Line) -> None:
 def test_list_as_json_is_an_array_of_statuses(line: Line) -> None:
     line.trip("smtp")
     first = line.json("list")[0]
-    assert set(first) == {field.name for field in fields(Status)}
+    assert set(first) == {*(field.name for field in fields(Status)), "time_to_drain"}
     assert (first["name"], first["state"], first["parked"]) == ("smtp", "open", 0)
     assert 0 < first["retry_after"] <= 30
 
@@ -356,7 +356,7 @@ def test_parked_tasks_can_be_released_and_purged_without_a_shared_store(make_lin
 def test_without_the_broker_parked_counts_are_unknown(
     make_line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_session, "_PATIENCE", 0.2)
+    monkeypatch.setattr(desk, "_PATIENCE", 0.2)
     line = make_line(broker_url=f"redis://127.0.0.1:{free_port()}/0", broker_connection_timeout=0.2)
     done = line.run("list")
     assert done.exit_code == 0

@@ -56,6 +56,7 @@ class Views:
     Attributes:
         listeners: called with each `Change` that this process won, in the thread that won it, isolated.
         watchers: called with (cell, record before) when a view changed, isolated.
+        read_at: process clock at which records were last read; ``None`` before the first time.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Views:
         self.cells: dict[str, Cell] = {}
         self.clock = clock
         self.random = random
+        self.read_at: float | None = None
         self._policy_of = policy_of or (lambda _name: Policy())
         self._declared: dict[str, Policy] = {}
         self._hints: set[str] = set()
@@ -161,6 +163,7 @@ class Views:
         shared = [cell for cell in cells if cell.policy.scope == "fleet"]
         snapshot = self.link.run(lambda store: store.read([cell.name for cell in shared]))
         self.link.heard(snapshot.now)
+        self.read_at = started
         for cell in shared:
             record = snapshot.records[cell.name]
             if cell.applied_at > started:

@@ -72,6 +72,10 @@ class Agent:
 
     `tend` may be called from any process and as often as one likes; not from two threads at once.
 
+    Attributes:
+        held: whether the last round had the lease.
+        tended_at: process clock of the last round that did; ``None`` before the first.
+
     Args:
         breakers: the app's.
         parked: takes the names of breakers for which this process has parked since the last call.
@@ -82,6 +86,8 @@ class Agent:
         self._registry: Registry = breakers.registry
         self._interval = breakers.settings.tend_interval
         self._parked = parked
+        self.held = False
+        self.tended_at: float | None = None
         self._lot: Lot | None = None
         self._holder = f"{self._registry.worker}:{os.getpid()}:{id(self):x}"
         self._memory = _Memory()
@@ -102,7 +108,8 @@ class Agent:
         if not full and not self._late and all(_idle(cell.record) for cell in list(registry.cells.values())):
             return self._interval
         lease_for = 3 * self._interval
-        if not registry.link.run(lambda store: store.lease(LEASE, self._holder, limit=1, ttl=lease_for)):
+        self.held = bool(registry.link.run(lambda store: store.lease(LEASE, self._holder, limit=1, ttl=lease_for)))
+        if not self.held:
             if full:
                 self._full_at = now + tending.FULL_ROUND
             return min(self._interval, 1.0)
@@ -110,15 +117,20 @@ class Agent:
             self._full_at = now + tending.FULL_ROUND
             self._look_at_all()
         pauses = [self._tend_one(cell) for cell in list(registry.cells.values()) if self._concerns(cell)]
+        self.tended_at = registry.clock()
         if not pauses:
-            registry.link.run(lambda store: store.release(LEASE, self._holder))
+            self._let_go()
         return min([*pauses, self._interval])
 
     def close(self) -> None:
         """Give back the lease and the connection."""
-        self._registry.link.run(lambda store: store.release(LEASE, self._holder))
+        self._let_go()
         if self._lot is not None:
             self._lot.close()
+
+    def _let_go(self) -> None:
+        self.held = False
+        self._registry.link.run(lambda store: store.release(LEASE, self._holder))
 
     def _concerns(self, cell: Cell) -> bool:
         return not _idle(cell.record) or cell.name in self._late

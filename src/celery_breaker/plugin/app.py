@@ -20,10 +20,13 @@ from celery_breaker.engine import default
 from celery_breaker.engine.registry import Registry
 from celery_breaker.plugin import parking_amqp, parking_redis, signals
 from celery_breaker.plugin.bus import Bus, has_fanout, hints
+from celery_breaker.plugin.fleet import AppFleet
 from celery_breaker.plugin.parking import Lot, PortableLot
 from celery_breaker.plugin.peers import BusPeers
 from celery_breaker.plugin.policies import Policies, collect
+from celery_breaker.plugin.yard import AppYard
 from celery_breaker.settings import Derived, Settings, derive_store
+from celery_breaker.status import Desk
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.message import MessageStore
 from celery_breaker.stores.url import open_store
@@ -130,6 +133,19 @@ class AppBreakers:
 
     def _policy_of(self, name: str) -> Policy:
         return self.policies.of(name)
+
+    @property
+    def desk(self) -> Desk:
+        """Where breakers are seen and steered; a new one each time, on the one registry."""
+        derived = self.derived
+        return Desk(
+            self.registry,
+            self.policies,
+            AppYard(self.app, self.open_lot),
+            AppFleet(self.app),
+            why=derived.why,
+            shared=derived.shared,
+        )
 
     def open_lot(self) -> Lot:
         """A new lot on the app's broker; does not connect yet."""

@@ -9,6 +9,7 @@ import click
 from celery import bootsteps
 
 from celery_breaker.errors import ConfigurationError
+from celery_breaker.plugin import control  # noqa: F401  (registers what a worker answers)
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.worker import WorkerSide
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click_didyoumean import DYMGroup  # type: ignore[import-untyped]
 
+import celery_breaker.plugin.control
 import celery_breaker.plugin.install  # noqa: F401  (connects worker_init and beat_init)
 from celery_breaker.plugin import cli_options as opt
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import click
 
 from celery_breaker.core.record import Mode, State
 from celery_breaker.status import Status
 
-__all__ = ["admits", "as_json", "change_key", "detail", "human", "plain", "sentence", "table", "urgent_first"]
+__all__ = ["as_json", "change_key", "detail", "human", "plain", "sentence", "table"]
 
 _SIZES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _STATES = {State.CLOSED: "closed", State.OPEN: "open", State.HALF_OPEN: "half-open"}
@@ -43,23 +43,6 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def admits(status: Status) -> bool:
-    """Whether any call may be made now; half-open admits probes only."""
-    if status.mode == Mode.AUTO:
-        return status.state == State.CLOSED
-    return status.mode != Mode.FORCED_OPEN
-
-
-def urgent_first(statuses: Iterable[Status]) -> list[Status]:
-    """What refuses calls by itself, what is forced open, what else is overridden, what has parked tasks, the rest."""
-    return sorted(statuses, key=_urgency)
-
-
-def _urgency(status: Status) -> tuple[bool, bool, bool, str]:
-    refuses, overridden = not admits(status), status.mode != Mode.AUTO
-    return not refuses, overridden is refuses, not status.parked, status.name
-
-
 def change_key(status: Status) -> object:
     """Differs when there is something new to say."""
     override = (status.override_reason, status.override_by, status.override_expires_in is None)
@@ -81,13 +64,13 @@ def _state(status: Status) -> str:
 
 
 def _colour(status: Status) -> str:
-    if not admits(status):
+    if not status.admits:
         return "yellow" if status.mode == Mode.AUTO and status.state == State.HALF_OPEN else "red"
     return "green" if status.mode == Mode.AUTO else "cyan"
 
 
 def _next_call(status: Status) -> str:
-    if admits(status):
+    if status.admits:
         return "now"
     if status.retry_after is None:
         return "when lifted"
@@ -98,10 +81,6 @@ def _next_call(status: Status) -> str:
 
 def _parked(status: Status) -> str:
     return "?" if status.parked is None else f"{status.parked:,}"
-
-
-def _returning(status: Status) -> bool:
-    return bool(admits(status) and status.draining and status.parked)
 
 
 def _override(status: Status) -> str:
@@ -120,7 +99,7 @@ def _why(status: Status) -> str:
         return _override(status)
     if status.state != State.CLOSED:
         return plain(status.reason)
-    return f"parked tasks go back, {status.release_rate:g}/s" if _returning(status) else ""
+    return f"parked tasks go back, {status.release_rate:g}/s" if status.returning else ""
 
 
 # --- wholes -----------------------------------------------------------------------------------------------------------
@@ -136,7 +115,7 @@ def sentence(status: Status) -> str:
         parts.append(f"next call {_next_call(status)}")
         parts += [plain(status.reason)] if status.reason else []
     if status.parked:
-        parts.append(f"{_parked(status)} parked" + (", going back" if _returning(status) else ""))
+        parts.append(f"{_parked(status)} parked" + (", going back" if status.returning else ""))
     return f"{plain(status.name)}: {'; '.join(parts)}"
 
 
@@ -191,7 +170,7 @@ def detail(status: Status, *, colour: bool = False) -> list[str]:
         "trips": f"{status.trips} without recovery" if status.trips and status.state != State.CLOSED else "",
         "window": f"{status.calls} calls, {status.failures} failed, {status.slow} slow",
         "failed on": plain(", ".join(f"{worker}: {count}" for worker, count in sorted(status.workers.items()))),
-        "parked": _parked(status) + (f", going back at {status.release_rate:g}/s" if _returning(status) else ""),
+        "parked": _parked(status) + (f", going back at {status.release_rate:g}/s" if status.returning else ""),
     }
     heading = f"{plain(status.name)}: {click.style(state, fg=_colour(status)) if colour else state}"
     return [heading, *(f"  {label:<11} {text}" for label, text in known.items() if text)]

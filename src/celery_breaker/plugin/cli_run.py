@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from celery_breaker.core import machine
-from celery_breaker.core.record import Mode, State
+from celery_breaker.core.record import Mode
 from celery_breaker.plugin import cli_format as show
-from celery_breaker.plugin import cli_watch, signals
-from celery_breaker.plugin.cli_session import Action, Session, opened
+from celery_breaker.plugin import cli_watch
+from celery_breaker.plugin.cli_session import opened
+from celery_breaker.status import Desk, actions, urgent_first
 
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
@@ -32,40 +32,40 @@ _REFUSES = 3
 
 def show_all(context: CLIContext, *, as_json: bool) -> None:
     """Print all breakers."""
-    with opened(context) as session:
-        statuses = show.urgent_first(session.statuses())
+    with opened(context) as desk:
+        statuses = urgent_first(desk.statuses())
         if as_json:
             click.echo(show.as_json([status.as_dict() for status in statuses]))
         elif statuses:
             click.echo("\n".join(show.table(statuses, colour=_colour(context), width=cli_watch.width())))
         else:
-            templates = ", ".join(session.policies.declared)
+            templates = ", ".join(desk.catalogue.declared)
             click.echo(
                 f"No breaker has a record yet; declared: {templates}" if templates else "No breaker is declared."
             )
-        if private := session.private_names():
+        if private := desk.private_names():
             click.echo(f"Not shown, each worker keeps its own (scope='worker'): {', '.join(private)}", err=True)
 
 
 def show_one(context: CLIContext, name: str, *, as_json: bool) -> int:
     """Print one breaker; the exit code says whether a call may be made, be it as a probe."""
-    with opened(context) as session:
-        session.require(name)
-        [status] = session.statuses([name])
+    with opened(context) as desk:
+        desk.require(name)
+        [status] = desk.statuses([name])
     click.echo(show.as_json(status.as_dict()) if as_json else "\n".join(show.detail(status, colour=_colour(context))))
     return 0 if status.retry_after == 0 else _REFUSES
 
 
 def watch(context: CLIContext, *, interval: float, as_json: bool) -> None:
     """Show all breakers until interrupted."""
-    with opened(context) as session:
+    with opened(context) as desk:
         if as_json:
             view: cli_watch.View = cli_watch.JsonLines()
         elif sys.stdout.isatty():
-            view = cli_watch.Screen(session.url, colour=_colour(context))
+            view = cli_watch.Screen(desk.url, colour=_colour(context))
         else:
             view = cli_watch.Lines()
-        cli_watch.follow(session, view, interval=interval)
+        cli_watch.follow(desk, view, interval=interval)
 
 
 def _colour(context: CLIContext) -> bool:
@@ -86,60 +86,40 @@ def override(
     as_json: bool,
 ) -> None:
     """Put an operator's word over the state."""
-    wanted, by = Mode(mode), _operator()
-    action = Action(
-        lambda record, now: machine.override(record, wanted, now=now, reason=reason, by=by, expires_in=expires),
-        lambda record: record.mode is wanted,
-    )
+    action = actions.force(Mode(mode), by=_operator(), reason=reason, expires_in=expires)
     _act(context, names, action, create=create, as_json=as_json)
 
 
 def auto(context: CLIContext, names: Sequence[str], *, as_json: bool) -> None:
     """Lift the override."""
-    action = Action(
-        lambda record, now: machine.override(record, Mode.AUTO, now=now) if record.override else record,
-        lambda record: record.mode is Mode.AUTO,
-    )
-    _act(context, names, action, as_json=as_json)
+    _act(context, names, actions.auto(), as_json=as_json)
 
 
 def close(context: CLIContext, names: Sequence[str], *, reason: str, as_json: bool) -> None:
     """Close by hand."""
-    said = _said("closed", reason)
-    action = Action(
-        lambda record, now: machine.close(record, now=now, reason=said),
-        lambda record: record.state is State.CLOSED and record.mode is not Mode.FORCED_OPEN,
-    )
-    _act(context, names, action, as_json=as_json)
+    _act(context, names, actions.close(by=_operator(), reason=reason), as_json=as_json)
 
 
 def reset(context: CLIContext, names: Sequence[str], *, reason: str, as_json: bool) -> None:
     """Back to a fresh breaker."""
-    said = _said("reset", reason)
-    action = Action(
-        lambda record, now: machine.reset(record, now=now, reason=said),
-        lambda record: record.state is State.CLOSED and record.override is None,
-    )
-    _act(context, names, action, as_json=as_json)
+    _act(context, names, actions.reset(by=_operator(), reason=reason), as_json=as_json)
 
 
-def _act(context: CLIContext, names: Sequence[str], action: Action, *, create: bool = False, as_json: bool) -> None:
+def _act(
+    context: CLIContext, names: Sequence[str], action: actions.Action, *, create: bool = False, as_json: bool
+) -> None:
     """Check all names, then change one after the other, then show what came of it."""
     names = list(dict.fromkeys(names))
-    with opened(context) as session:
+    with opened(context) as desk:
         for name in names:
-            session.require(name, create=create)
+            desk.require(name, create=create)
         for name in names:
-            session.change(name, action)
-        statuses = session.statuses(names)
+            desk.act(name, action)
+        statuses = desk.statuses(names)
     if as_json:
         click.echo(show.as_json([status.as_dict() for status in statuses]))
     else:
         click.echo("\n".join(show.sentence(status) for status in statuses))
-
-
-def _said(verb: str, reason: str) -> str:
-    return f"{verb} by {_operator()}" + (f": {reason}" if reason else "")
 
 
 def _operator() -> str:
@@ -156,39 +136,34 @@ def _operator() -> str:
 
 def release(context: CLIContext, name: str, *, count: int | None, as_json: bool) -> None:
     """Put parked tasks back into their queues, at once."""
-    with opened(context, local=True) as session:
-        session.require(name, private=True)
-        _warn_if_refusing(session, name)
-        with session.lot() as lot:
-            waiting = lot.size(name)
-            released = lot.release(name, waiting if count is None else min(count, waiting)) if waiting else 0
-            left = lot.size(name)
-        if released:
-            signals.task_released.send(sender=session.breakers.app, name=name, count=released)
+    with opened(context, local=True) as desk:
+        desk.require(name, private=True)
+        _warn_if_refusing(desk, name)
+        waiting = desk.yard.size(name)
+        released = desk.release(name, count, by=_operator()) if waiting else 0
+        left = desk.yard.size(name)
     if as_json:
         click.echo(show.as_json({"name": name, "released": released, "parked": left}))
     else:
         click.echo(f"{name}: {_tasks(released)} released, {left:,} parked" if waiting else f"{name}: nothing is parked")
 
 
-def _warn_if_refusing(session: Session, name: str) -> None:
-    if not session.shared or name in session.private_names():
+def _warn_if_refusing(desk: Desk, name: str) -> None:
+    if not desk.shared or name in desk.private_names():
         return
-    [status] = session.statuses([name], patience=0)
-    if not show.admits(status):
+    [status] = desk.statuses([name], patience=0)
+    if not status.admits:
         click.echo(f"Warning: {show.sentence(status)}; until that changes, its tasks are parked again.", err=True)
 
 
 def purge(context: CLIContext, name: str, *, force: bool, as_json: bool) -> None:
     """Delete parked tasks."""
-    with opened(context, local=True) as session:
-        session.require(name, private=True)
-        with session.lot() as lot:
-            parked = lot.size(name)
+    with opened(context, local=True) as desk:
+        desk.require(name, private=True)
+        parked = desk.yard.size(name)
         if parked and not force:
             click.confirm(f"Delete {_tasks(parked)} parked by {name!r}? They will never run.", abort=True, err=True)
-        with session.lot() as lot:  # a new connection: the answer may have taken a while
-            purged = lot.purge(name) if parked else 0
+        purged = desk.purge(name, by=_operator()) if parked else 0
     if as_json:
         click.echo(show.as_json({"name": name, "purged": purged}))
     else:

@@ -12,8 +12,7 @@ import click
 
 from celery_breaker.errors import StoreError
 from celery_breaker.plugin import cli_format as show
-from celery_breaker.plugin.cli_session import Session
-from celery_breaker.status import Status
+from celery_breaker.status import Desk, Status, urgent_first
 
 __all__ = ["JsonLines", "Lines", "Screen", "View", "follow", "width"]
 
@@ -40,14 +39,14 @@ class View(Protocol):
         ...
 
 
-def follow(session: Session, view: View, *, interval: float) -> None:
+def follow(desk: Desk, view: View, *, interval: float) -> None:
     """Look again and again until interrupted; a store that goes away is shown and waited for."""
     interval = max(interval, _SHORTEST)
     try:
         while True:
             started = time.monotonic()
             try:
-                view.update(show.urgent_first(session.statuses(patience=interval)))
+                view.update(urgent_first(desk.statuses(patience=interval)))
             except StoreError as exc:
                 view.lost(str(exc))
             time.sleep(max(0.0, started + interval - time.monotonic()))
@@ -132,7 +131,7 @@ class Screen:
     def update(self, statuses: Sequence[Status]) -> None:
         """See `View.update`."""
         self._statuses, self._lost_at = statuses, ""
-        refusing = sum(not show.admits(status) for status in statuses)
+        refusing = sum(not status.admits for status in statuses)
         self._draw(f"{_clock()}  {len(statuses)} breakers, {refusing} refuse calls  ({self._url}, Ctrl-C ends)")
 
     def lost(self, reason: str) -> None:

@@ -8,21 +8,23 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from kombu import Queue
 
+from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.note import HEADER, Note
+from celery_breaker.status import ParkedTask, Waiting
 
 if TYPE_CHECKING:
     from celery import Celery
     from kombu import Connection, Message
 
-__all__ = ["QUARANTINE", "Lot", "Move", "PortableLot", "origin_queue", "parking_queue", "release_queue"]
+__all__ = ["QUARANTINE", "Lot", "Move", "PortableLot", "origin_queue", "parked_task", "parking_queue", "release_queue"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ QUARANTINE = "celery_breaker.quarantine"
 _PREFIX = "celery_breaker.parked."
 _LONGEST = 200
 """Bytes of a queue's name; AMQP allows 255."""
+
+_SHOWN = {"id": "id", "task": "task", "args": "argsrepr", "kwargs": "kwargsrepr"}
 
 _KEPT = ("correlation_id", "reply_to", "message_id", "timestamp", "type", "app_id")
 """Properties that go along; the rest belongs to one delivery, or (expiration) would let the broker drop the task."""
@@ -74,6 +78,18 @@ class Lot(Protocol):
 
     def size(self, name: str) -> int:
         """Parked messages of a breaker."""
+        ...
+
+    def look(self, names: Iterable[str]) -> dict[str, Waiting]:
+        """What waits in the parking queues of these breakers."""
+        ...
+
+    def peek(self, name: str, *, offset: int, count: int) -> list[ParkedTask]:
+        """Some parked messages, the oldest first, which stay where they are.
+
+        Raises:
+            BrokerError: this transport shows a message only to who takes it.
+        """
         ...
 
     def target_depth(self, name: str) -> int | None:
@@ -123,6 +139,14 @@ def _routed(message: Message) -> Sequence[str]:
     lookup = getattr(message.channel, "_lookup", None)
     info = message.delivery_info or {}
     return [] if lookup is None else lookup(info.get("exchange"), info.get("routing_key"))
+
+
+def parked_task(headers: object) -> ParkedTask:
+    """What the headers of a parked message tell; whatever makes no sense is left empty."""
+    known = headers if isinstance(headers, Mapping) else {}
+    words = {name: str(known.get(key) or "") for name, key in _SHOWN.items()}
+    note = Note.of(headers)
+    return ParkedTask(**words, queue=note.queue, since=note.since, deferrals=note.deferrals)
 
 
 def release_queue(headers: object) -> str:
@@ -193,6 +217,14 @@ class PortableLot:
     def size(self, name: str) -> int:
         """See `Lot.size`."""
         return self._count(parking_queue(name)) or 0
+
+    def look(self, names: Iterable[str]) -> dict[str, Waiting]:
+        """See `Lot.look`; since when, is beyond this way."""
+        return {name: Waiting(self.size(name)) for name in names}
+
+    def peek(self, name: str, *, offset: int, count: int) -> list[ParkedTask]:
+        """See `Lot.peek`; beyond this way."""
+        raise BrokerError("this broker shows parked tasks only to who takes them out of their queue")
 
     def _count(self, queue: str) -> int | None:
         """Messages in a queue, without making it; ``None`` if there is none."""

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from kombu.transport import virtual
@@ -19,7 +19,8 @@ from kombu.utils.json import dumps, loads
 
 from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.note import HEADER
-from celery_breaker.plugin.parking import QUARANTINE, Move, parking_queue, release_queue
+from celery_breaker.plugin.parking import QUARANTINE, Move, parked_task, parking_queue, release_queue
+from celery_breaker.status import ParkedTask, Waiting
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -75,6 +76,29 @@ def serves(connection: Connection) -> bool:
     return bool((connection.transport_options or {}).get("ack_emulation", True))
 
 
+_LOOKS_AT_ONCE = 500
+
+_LOOK = """
+local found = {}
+for i = 1, #KEYS do
+  local size = redis.pcall("LLEN", KEYS[i])
+  if type(size) ~= "number" then size = 0 end
+  local since = ""
+  if size > 0 then
+    local read, message = pcall(cjson.decode, redis.call("LINDEX", KEYS[i], -1))
+    if read and type(message) == "table" and type(message.headers) == "table" then
+      local note = message.headers.celery_breaker
+      if type(note) == "table" and type(note.since) == "number" then since = string.format("%.6f", note.since) end
+    end
+  end
+  found[#found + 1] = size
+  found[#found + 1] = since
+end
+return found
+"""
+"""Length of each list, and since when its oldest message has been there. KEYS: parking queues."""
+
+
 class RedisLot:
     """Implements `Lot` on a Redis broker. Only release, size, depth and purge need a connection of their own."""
 
@@ -113,6 +137,24 @@ class RedisLot:
     def size(self, name: str) -> int:
         """See `Lot.size`."""
         return int(self._channel()._size(parking_queue(name)))
+
+    def look(self, names: Iterable[str]) -> dict[str, Waiting]:
+        """See `Lot.look`; one round trip for each 500 breakers."""
+        wanted = list(names)
+        found: dict[str, Waiting] = {}
+        for start in range(0, len(wanted), _LOOKS_AT_ONCE):
+            part = wanted[start : start + _LOOKS_AT_ONCE]
+            answers = cast("list[Any]", _evaluate(self._channel(), _LOOK, [parking_queue(name) for name in part], []))
+            for name, size, since in zip(part, answers[::2], answers[1::2], strict=True):
+                found[name] = Waiting(int(size), _number(since))
+        return found
+
+    def peek(self, name: str, *, offset: int, count: int) -> list[ParkedTask]:
+        """See `Lot.peek`."""
+        channel = self._channel()
+        with channel.conn_or_acquire() as client:
+            found = client.lrange(_prefixed(channel, parking_queue(name)), -(offset + count), -(offset + 1))
+        return [parked_task(_headers(element)) for element in reversed(found)]
 
     def target_depth(self, name: str) -> int | None:
         """See `Lot.target_depth`."""
@@ -206,6 +248,17 @@ def _quarantined(element: bytes, reason: str) -> str:
             "properties": properties,
         }
     )
+
+
+def _headers(element: bytes) -> object:
+    try:
+        return loads(element)["headers"]
+    except Exception:  # whatever is in there
+        return None
+
+
+def _number(text: bytes) -> float | None:
+    return float(text) if text else None
 
 
 def _digest(element: bytes) -> str:

@@ -1,14 +1,18 @@
-"""The one read model: what is known of each breaker, for the command line and whatever else shows it."""
+"""The one read model: what is known of each breaker at one moment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from celery_breaker.core import machine
+from celery_breaker.core.record import Mode, State
+from celery_breaker.core.windows import Totals
 from celery_breaker.engine.registry import Registry
+from celery_breaker.engine.view import Cell
+from celery_breaker.status.ports import Waiting
 
-__all__ = ["Status", "status_of"]
+__all__ = ["Status", "status_of", "urgent_first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,7 @@ class Status:
         time_since_fault: since the failure that last opened it.
         calls, failures, slow: in the present window, of all workers.
         parked: tasks in the parking queue; ``None`` if the broker could not be asked.
+        oldest_parked: for how long the task has waited that was parked first; ``None`` if none has, or nobody can say.
         draining: parked tasks are on their way back.
         release_rate: releases per second that the agent allows itself at present.
     """
@@ -44,16 +49,52 @@ class Status:
     parked: int | None
     draining: bool
     release_rate: float
+    oldest_parked: float | None = None
+
+    @property
+    def admits(self) -> bool:
+        """Whether any call may be made now; half-open admits probes only."""
+        if self.mode == Mode.AUTO:
+            return self.state == State.CLOSED
+        return self.mode != Mode.FORCED_OPEN
+
+    @property
+    def returning(self) -> bool:
+        """Whether parked tasks are going back to their queues."""
+        return bool(self.admits and self.draining and self.parked)
+
+    @property
+    def time_to_drain(self) -> float | None:
+        """Seconds until the backlog is gone at the present rate of release; ``None`` if nothing is released."""
+        return self.parked / self.release_rate if self.returning and self.parked and self.release_rate else None
 
     def as_dict(self) -> dict[str, object]:
         """As plain values, fit for JSON."""
-        return asdict(self)
+        return {**asdict(self), "time_to_drain": self.time_to_drain}
+
+
+def urgent_first(statuses: Iterable[Status]) -> list[Status]:
+    """What refuses calls by itself, what is forced open, what else is overridden, what has parked tasks, the rest."""
+    return sorted(statuses, key=_urgency)
+
+
+def _urgency(status: Status) -> tuple[bool, bool, bool, str]:
+    refuses, overridden = not status.admits, status.mode != Mode.AUTO
+    return not refuses, overridden is refuses, not status.parked, status.name
 
 
 def status_of(
-    registry: Registry, names: Iterable[str], *, parked: Callable[[str], int | None] = lambda _name: None
+    registry: Registry,
+    names: Iterable[str],
+    *,
+    waiting: Mapping[str, Waiting] | None = None,
+    totals: Callable[[Cell], Totals] | None = None,
 ) -> list[Status]:
     """The status of these breakers: one read, and one look at the window of each.
+
+    Args:
+        waiting: what is known of the parking queues.
+        totals: what is known of the windows, if not every one is to be looked at.
 
     Raises:
         ConfigurationError: a name cannot be a breaker's.
@@ -64,7 +105,9 @@ def status_of(
     found = []
     for name in wanted:
         cell = registry.cell(name)
-        record, totals, override = cell.record, registry.totals(cell), cell.record.override
+        record, override = cell.record, cell.record.override
+        window = (totals or registry.totals)(cell)
+        parked = (waiting or {}).get(name)
         expires = override.expires if override else None
         found.append(
             Status(
@@ -80,13 +123,14 @@ def status_of(
                 override_reason=override.reason if override else "",
                 override_by=override.by if override else "",
                 override_expires_in=None if expires is None else max(0.0, expires - now),
-                calls=totals.calls,
-                failures=totals.failures,
-                slow=totals.slow,
-                workers=dict(totals.workers),
-                parked=parked(name),
+                calls=window.calls,
+                failures=window.failures,
+                slow=window.slow,
+                workers=dict(window.workers),
+                parked=None if parked is None else parked.size,
                 draining=record.draining,
                 release_rate=record.ramp,
+                oldest_parked=None if parked is None or parked.since is None else max(0.0, now - parked.since),
             )
         )
     return found
