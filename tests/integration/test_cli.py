@@ -161,9 +161,16 @@ def test_a_broker_that_hangs_costs_only_the_parked_counts(
 
 
 def test_an_app_without_a_shared_store_is_told_the_cure(celery_command: Any) -> None:
-    done = celery_command("breaker", "list", conf={"broker_url": "memory://"})
+    done = celery_command("breaker", "list", conf={"broker_url": "memory://", "breaker_store": "memory://"})
     assert done.returncode == 1
     assert "breaker_store" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_where_workers_alone_know_and_none_runs_the_store_is_out_of_reach(celery_command: Any) -> None:
+    done = celery_command("breaker", "list", conf={"broker_url": "memory://"})
+    assert done.returncode == 4
+    assert "no worker answered" in done.stderr
     assert "Traceback" not in done.stderr
 
 
