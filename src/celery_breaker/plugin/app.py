@@ -27,6 +27,7 @@ from celery_breaker.plugin.policies import Policies, collect
 from celery_breaker.plugin.yard import AppYard
 from celery_breaker.settings import Derived, Settings, derive_store
 from celery_breaker.status import Desk
+from celery_breaker.status import default as desks
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.message import MessageStore
 from celery_breaker.stores.url import open_store
@@ -192,11 +193,23 @@ def breakers_of(app: Celery) -> AppBreakers:
     return breakers
 
 
-def _current_registry() -> Registry:
-    """The current app's registry; where there is no app, this process's memory (Celery would make one up)."""
+def _current_breakers() -> AppBreakers | None:
+    """The current app's; where there is no app, Celery would make one up."""
     state: Any = celery_state
     app = getattr(state._tls, "current_app", None) or state.default_app
-    return breakers_of(app).registry if app is not None else default.registry_at("memory://")
+    return breakers_of(app) if app is not None else None
+
+
+def _current_registry() -> Registry:
+    """The current app's registry; where there is no app, this process's memory."""
+    breakers = _current_breakers()
+    return breakers.registry if breakers is not None else default.registry_at("memory://")
+
+
+def _current_desk() -> Desk | None:
+    breakers = _current_breakers()
+    return breakers.desk if breakers is not None else None
 
 
 default.provide(_current_registry)
+desks.provide(_current_desk)

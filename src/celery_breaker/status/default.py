@@ -1,0 +1,29 @@
+"""Which desk is meant where nobody says: that of the current Celery app, which the plugin provides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from celery_breaker.errors import ConfigurationError
+from celery_breaker.status.desk import Desk
+
+__all__ = ["current_desk", "provide"]
+
+_provider: Callable[[], Desk | None] | None = None
+
+
+def provide(provider: Callable[[], Desk | None]) -> None:
+    """Let ``provider`` say which desk is current; ``None`` if there is no app."""
+    global _provider  # noqa: PLW0603 -- one per process, set once as the plugin is imported
+    _provider = provider
+
+
+def current_desk() -> Desk:
+    """The desk of the current Celery app.
+
+    Raises:
+        ConfigurationError: no app is loaded, or its settings cannot work.
+    """
+    if _provider is None or (desk := _provider()) is None:
+        raise ConfigurationError("no Celery app is loaded; import yours, in the project's __init__.py for instance")
+    return desk
