@@ -9,10 +9,13 @@ import pytest
 from celery import Celery
 from kombu import Queue
 
+from celery_breaker.errors import BrokerError
 from celery_breaker.plugin import parking_amqp
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import QUARANTINE, Move, parking_queue
 from celery_breaker.plugin.parking_amqp import AmqpLot
+from celery_breaker.status import Waiting
+from tests.support.waiting import eventually
 
 PARKED = parking_queue("svc")
 
@@ -121,3 +124,111 @@ def test_a_message_that_is_no_longer_in_hand_is_not_parked(lot: AmqpLot, channel
     message = Queue("source")(channel).get(no_ack=False)
     lot.move([Move(message, PARKED, {}, ack=pytest.fail, gone=pytest.fail, current=lambda: False)])
     assert lot.size("svc") == 0
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def park_tasks(channel: Any, count: int, *, at: float = 1000.0) -> None:
+    for number in range(count):
+        note = Note().again(breaker="svc", queue="target", now=at + number)
+        headers = note.on({"id": f"id-{number}", "task": "tests.add", "argsrepr": f"({number}, 0)", "kwargsrepr": "{}"})
+        publish(channel, PARKED, str(number), headers)
+
+
+def ids(lot: AmqpLot, *, offset: int, count: int) -> list[str]:
+    return [task.id for task in lot.peek("svc", offset=offset, count=count)]
+
+
+def test_a_look_shows_pages_in_order_and_leaves_every_message_where_it_was(lot: AmqpLot, channel: Any) -> None:
+    declare(channel, PARKED, "target")
+    park_tasks(channel, 7)
+    assert ids(lot, offset=0, count=3) == ["id-0", "id-1", "id-2"]
+    assert ids(lot, offset=3, count=3) == ["id-3", "id-4", "id-5"]
+    assert ids(lot, offset=6, count=3) == ["id-6"]
+    assert ids(lot, offset=7, count=3) == []
+    assert lot.size("svc") == 7
+    assert bodies(channel, PARKED) == [str(number) for number in range(7)]
+
+
+def test_a_look_tells_what_the_headers_tell(lot: AmqpLot, channel: Any) -> None:
+    declare(channel, PARKED)
+    park_tasks(channel, 1)
+    [task] = lot.peek("svc", offset=0, count=10)
+    assert (task.task, task.queue, task.deferrals, task.args, task.kwargs) == ("tests.add", "target", 1, "(0, 0)", "{}")
+    assert task.since == pytest.approx(1000.0)
+
+
+def test_a_look_at_what_has_no_headers_shows_it_as_unknown(lot: AmqpLot, channel: Any) -> None:
+    declare(channel, PARKED)
+    channel.basic_publish(channel.prepare_message("x", 0, "text/plain", "utf-8"), exchange="", routing_key=PARKED)
+    publish(channel, PARKED, "y", {"celery_breaker": "nonsense"})
+    assert ids(lot, offset=0, count=10) == ["", ""]
+
+
+def test_tasks_that_came_from_a_quorum_queue_are_shown(lot: AmqpLot, channel: Any) -> None:
+    declare(channel, PARKED)
+    publish(channel, PARKED, "x", {"id": "id-0", "x-delivery-count": 3})  # the source's header, kept by the parked copy
+    assert ids(lot, offset=0, count=10) == ["id-0"]
+
+
+def test_a_look_makes_no_queue(lot: AmqpLot) -> None:
+    assert lot.peek("svc", offset=0, count=10) == []
+    assert lot._count(PARKED) is None
+
+
+def test_a_look_takes_no_more_than_so_many_out(
+    lot: AmqpLot, channel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking_amqp, "_SEEN", 5)
+    declare(channel, PARKED)
+    park_tasks(channel, 8)
+    assert ids(lot, offset=3, count=5) == ["id-3", "id-4"]
+    with pytest.raises(BrokerError, match="only the first 5 parked tasks"):
+        lot.peek("svc", offset=5, count=5)
+    assert lot.size("svc") == 8
+
+
+def test_messages_in_a_looker_that_dies_go_back_to_their_places(app: Celery, lot: AmqpLot, channel: Any) -> None:
+    declare(channel, PARKED, "target")
+    park_tasks(channel, 5)
+    with app.connection_for_read() as looker:
+        for _ in range(3):
+            assert looker.default_channel.basic_get(PARKED, no_ack=False) is not None
+        looker.connection.transport.sock.shutdown(2)  # the end of a killed process, as the broker sees it
+        eventually(lambda: lot.size("svc") == 5, "all should be back")
+    assert ids(lot, offset=0, count=5) == [f"id-{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"x-queue-type": "quorum"}, {"x-queue-type": "quorum", "x-delivery-limit": 2}, {"x-max-priority": 9}],
+    ids=["quorum", "quorum with a limit", "of unknown arguments"],
+)
+def test_a_queue_that_may_count_each_look_is_not_looked_into(
+    lot: AmqpLot, channel: Any, arguments: dict[str, Any]
+) -> None:
+    channel.queue_declare(PARKED, durable=True, auto_delete=False, arguments=arguments)
+    park_tasks(channel, 2)
+    eventually(lambda: lot.size("svc") == 2, "both should be there")
+    for _ in range(4):  # were they taken and put back, a limit of 2 would drop them
+        with pytest.raises(BrokerError, match="only a classic queue"):
+            lot.peek("svc", offset=0, count=10)
+    first = Queue(PARKED)(channel).get(no_ack=True)
+    assert not first.headers.get("x-delivery-count")
+    assert lot.size("svc") == 1
+
+
+def test_a_look_interferes_with_no_release_after_it(lot: AmqpLot, channel: Any) -> None:
+    declare(channel, PARKED, "target")
+    park_tasks(channel, 4)
+    assert len(ids(lot, offset=0, count=10)) == 4
+    assert lot.release("svc", 10) == 4
+    assert len(ids(lot, offset=0, count=10)) == 0
+    assert bodies(channel, "target") == ["0", "1", "2", "3"]
+
+
+def test_since_when_is_not_told_for_that_would_take_messages_out_each_second(lot: AmqpLot, channel: Any) -> None:
+    declare(channel, PARKED)
+    park_tasks(channel, 2)
+    assert lot.look(["svc", "other"]) == {"svc": Waiting(2), "other": Waiting(0)}

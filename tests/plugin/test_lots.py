@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from celery import Celery
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import QUARANTINE, parking_queue
 from celery_breaker.plugin.parking_redis import RedisLot
+from celery_breaker.status import Waiting
 
 
 @pytest.fixture
@@ -97,6 +99,105 @@ def test_ahead_of_what_waits(lot: RedisLot, redis_server: Any) -> None:
 
 def test_nobody_knows_the_depth_of_a_queue_before_the_first_release(lot: RedisLot) -> None:
     assert lot.target_depth("svc") is None
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def parked(number: int, *, since: float = 1000.0) -> bytes:
+    note = replace(Note().again(breaker="svc", queue="celery", now=since), deferrals=number)
+    words = {"id": f"id-{number}", "task": "tests.add", "argsrepr": f"({number}, '…')", "kwargsrepr": "{'x': 1}"}
+    return element(headers=note.on(words))
+
+
+def test_sizes_and_times_of_many_breakers_come_in_one_round_trip(lot: RedisLot, redis_server: Any) -> None:
+    names = [f"b{number}" for number in range(300)]
+    with redis_server.client(0) as client:
+        for number, name in enumerate(names[:200]):
+            client.lpush(parking_queue(name), *(parked(n, since=1000.5 + number + n) for n in range(3)))
+        lot.look(names)
+        before = client.info("stats")["total_commands_processed"]
+        found = lot.look(names)
+        spent = client.info("stats")["total_commands_processed"] - before
+    assert list(found) == names
+    assert found["b7"] == Waiting(3, 1007.5)
+    assert found["b250"] == Waiting(0, None)
+    assert found["b0"].since == 1000.5, "the oldest is the one that was parked first"
+    calls_within_the_script = 300 + 200
+    assert spent <= calls_within_the_script + 2, "one script, and this question"
+
+
+def test_more_breakers_than_one_script_looks_at(
+    lot: RedisLot, redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celery_breaker.plugin.parking_redis._LOOKS_AT_ONCE", 2)
+    with redis_server.client(0) as client:
+        for number in range(5):
+            client.lpush(parking_queue(f"b{number}"), *[parked(0)] * (number + 1))
+    assert [one.size for one in lot.look(f"b{number}" for number in range(5)).values()] == [1, 2, 3, 4, 5]
+    assert lot.look([]) == {}
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+def test_a_look_survives_whatever_lies_at_the_tail(lot: RedisLot, redis_server: Any, strange: bytes) -> None:
+    with redis_server.client(0) as client:
+        client.lpush(parking_queue("svc"), strange, parked(1))
+        client.lpush(parking_queue("other"), parked(2))
+    found = lot.look(["svc", "other"])
+    assert found["svc"].size == 2
+    assert found["other"] == Waiting(1, 1000.0)
+    first, second = lot.peek("svc", offset=0, count=10)
+    assert second.id == "id-1"
+    assert first.task in ("", "tests.add")
+
+
+def test_a_look_survives_times_that_no_clock_can_show(lot: RedisLot, redis_server: Any) -> None:
+    with redis_server.client(0) as client:
+        for number, since in enumerate((10**400, "soon", None, -5)):
+            odd = element(headers={"celery_breaker": {"queue": "celery", "since": since}})
+            client.lpush(parking_queue(f"b{number}"), odd)
+    found = lot.look([f"b{number}" for number in range(4)])
+    assert [one.size for one in found.values()] == [1] * 4
+    assert [one.since for one in found.values()][:3] == [None] * 3
+    for number in range(4):
+        assert len(lot.peek(f"b{number}", offset=0, count=1)) == 1
+
+
+def test_a_key_of_another_type_counts_as_nothing(lot: RedisLot, redis_server: Any) -> None:
+    with redis_server.client(0) as client:
+        client.set(parking_queue("svc"), "not a list")
+        client.lpush(parking_queue("other"), parked(1))
+    assert lot.look(["svc", "other"]) == {"svc": Waiting(0, None), "other": Waiting(1, 1000.0)}
+
+
+def test_pages_are_read_from_the_oldest(lot: RedisLot, redis_server: Any) -> None:
+    with redis_server.client(0) as client:
+        for number in range(7):
+            client.lpush(parking_queue("svc"), parked(number))
+        pages = [[task.id for task in lot.peek("svc", offset=offset, count=3)] for offset in (0, 3, 6, 9)]
+        assert pages == [["id-0", "id-1", "id-2"], ["id-3", "id-4", "id-5"], ["id-6"], []]
+        assert client.llen(parking_queue("svc")) == 7
+
+
+def test_a_page_shows_the_senders_words_and_decodes_nothing(lot: RedisLot, redis_server: Any) -> None:
+    with redis_server.client(0) as client:
+        client.lpush(parking_queue("svc"), parked(2))
+    [task] = lot.peek("svc", offset=0, count=1)
+    assert (task.task, task.queue, task.since, task.deferrals) == ("tests.add", "celery", 1000.0, 2)
+    assert (task.args, task.kwargs) == ("(2, '…')", "{'x': 1}")
+
+
+def test_looks_know_the_prefix_of_all_keys(
+    make_app: Callable[[Mapping[str, Any]], Celery], make_broker: Callable[[str], Any], redis_server: Any
+) -> None:
+    conf = {**make_broker("redis").conf, "broker_transport_options": {"global_keyprefix": "shop:"}}
+    lot = RedisLot(make_app(conf))
+    with redis_server.client(0) as client:
+        client.lpush("shop:" + parking_queue("svc"), parked(1))
+        client.lpush(parking_queue("svc"), parked(2), parked(3))
+    assert lot.look(["svc"]) == {"svc": Waiting(1, 1000.0)}
+    assert [task.id for task in lot.peek("svc", offset=0, count=9)] == ["id-1"]
+    lot.close()
 
 
 @pytest.mark.parametrize("name", ["smtp", "webhook:https://a.example/x?y=1", "schön", "x" * 200, "ü" * 200])

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.connections import connected
-from celery_breaker.plugin.parking import Move, PortableLot, parking_queue
+from celery_breaker.plugin.parking import Move, PortableLot, parked_task, parking_queue
+from celery_breaker.status import ParkedTask
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -27,6 +29,11 @@ _PATIENCE = 10.0
 
 _MORE = 1.0
 """Seconds that the broker may take to hand over what its count promised; somebody else may have it."""
+
+_SEEN = 200
+"""Messages that a look may take out of their queue for a moment."""
+
+_NOT_CLASSIC = "a look puts each message back, and only a classic queue does not count that against it; {!r} is none"
 
 
 def serves(connection: Connection) -> bool:
@@ -116,6 +123,42 @@ class AmqpLot(PortableLot):
         if targets:
             self._targets[name] = targets
         return targets.total()
+
+    def peek(self, name: str, *, offset: int, count: int) -> list[ParkedTask]:
+        """See `Lot.peek`; of the first 200 only, in a classic queue only.
+
+        They are taken out, not acknowledged, and back in their places when the channel closes, also if this process
+        dies. For that moment nobody counts, releases or purges them.
+        """
+        if offset >= _SEEN:
+            raise BrokerError(f"this broker shows only the first {_SEEN} parked tasks of a breaker")
+        queue = parking_queue(name)
+        if not self._count(queue):
+            return []
+        if not self._declares_as(queue, "classic") or self._declares_as(queue, "quorum"):
+            raise BrokerError(_NOT_CLASSIC.format(queue))
+        assert self._connection is not None
+        headers: list[Mapping[str, object]] = []
+        with self._connection.channel() as channel:
+            while len(headers) < min(offset + count, _SEEN):
+                if (message := channel.basic_get(queue, no_ack=False)) is None:
+                    break
+                headers.append(message.properties.get("application_headers") or {})
+        return [parked_task(one) for one in headers[offset:]]
+
+    def _declares_as(self, queue: str, kind: str) -> bool:
+        """Whether the broker lets a queue that exists be declared as of this kind; refused, the channel is closed.
+
+        Brokers that are told to be lenient accept "classic" for a quorum queue too, so one answer is not enough.
+        """
+        connection = self._connection
+        assert connection is not None
+        try:
+            with connection.channel() as trial:
+                trial.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": kind})
+        except connection.channel_errors:
+            return False
+        return True
 
     def _take(self, queue: str, count: int) -> list[Message]:
         """Up to ``count`` messages in hand, delivered in one go rather than fetched one by one."""

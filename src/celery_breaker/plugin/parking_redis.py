@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -258,7 +259,8 @@ def _headers(element: bytes) -> object:
 
 
 def _number(text: bytes) -> float | None:
-    return float(text) if text else None
+    number = float(text or "nan")
+    return number if math.isfinite(number) else None
 
 
 def _digest(element: bytes) -> str:
