@@ -10,7 +10,7 @@ from hypothesis import given
 
 from celery_breaker.core import machine
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import Mode, Override, Record, State
+from celery_breaker.core.record import Mode, Override, Record, State, decode, encode
 from celery_breaker.core.windows import Totals
 from tests.core.strategies import policies, records, units
 
@@ -31,6 +31,12 @@ def test_an_override_survives_refreshes_and_ends_at_its_time_only() -> None:
     record = machine.override(CLOSED, Mode.FORCED_OPEN, now=NOW, expires_in=60)
     assert machine.relax(record, now=NOW + 59.9) is record
     assert machine.relax(record, now=NOW + 60).override is None
+
+
+@pytest.mark.parametrize("seconds", [1e15, float("inf")])
+def test_an_override_for_longer_than_any_store_can_read_is_cut(seconds: float) -> None:
+    record = machine.override(CLOSED, Mode.FORCED_OPEN, now=NOW, expires_in=seconds)
+    assert decode(encode(record), version=record.version) == record
 
 
 def test_an_override_without_end_stays_until_lifted() -> None:

@@ -53,8 +53,8 @@ class Change:
         return self.mode_before is not self.mode_after
 
 
-def change_between(before: Record, after: Record, *, at: float) -> Change | None:
-    """What changed, or ``None`` when nothing did that anyone need be told."""
+def change_between(before: Record, after: Record, *, at: float, by: str = "") -> Change | None:
+    """What changed, or ``None`` when nothing did that anyone need be told; ``by`` is who ordered it, if anyone did."""
     if before.generation == after.generation and before.override == after.override:
         return None
     return Change(
@@ -69,7 +69,7 @@ def change_between(before: Record, after: Record, *, at: float) -> Change | None
         until=after.until,
         trips=after.trips,
         reason=_reason(before, after),
-        by=after.override.by if after.override else "",
+        by=by or (after.override.by if after.override and after.override != before.override else ""),
     )
 
 

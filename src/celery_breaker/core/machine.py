@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from celery_breaker.core.backoff import interval
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import Mode, Override, Record, State
+from celery_breaker.core.record import LAST_TIME, Mode, Override, Record, State
 from celery_breaker.core.windows import Totals
 
 __all__ = [
@@ -211,7 +211,7 @@ def override(
         if record.override is None:
             return record
         return replace(record, override=None, draining=record.draining or record.mode is Mode.FORCED_OPEN)
-    expires = None if expires_in is None else now + expires_in
+    expires = None if expires_in is None else min(now + expires_in, LAST_TIME - 1)  # later than that, no store reads it
     return replace(
         record, override=Override(mode=mode, since=now, expires=expires, reason=reason, by=by), draining=True
     )

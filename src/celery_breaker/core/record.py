@@ -7,7 +7,7 @@ import enum
 import json
 from dataclasses import dataclass
 
-__all__ = ["Mode", "Override", "Record", "State", "decode", "encode"]
+__all__ = ["LAST_TIME", "Mode", "Override", "Record", "State", "decode", "encode"]
 
 
 class State(str, enum.Enum):
@@ -78,7 +78,7 @@ class Record:
         return self.override.mode if self.override else Mode.AUTO
 
 
-_LAST_TIME = 1e12
+LAST_TIME = 1e12
 """Seconds; some thirty thousand years, and false for what is no finite number."""
 
 _FIELDS = frozenset(field.name for field in dataclasses.fields(Record))
@@ -126,7 +126,7 @@ def _fault(record: Record) -> str:
     words = (record.name, record.reason, override.reason, override.by)
     if not all(type(count) is int and count >= 0 for count in counts):
         return "a count is none"
-    if not all(type(time) in (int, float) and abs(time) < _LAST_TIME for time in times):
+    if not all(type(time) in (int, float) and abs(time) < LAST_TIME for time in times):
         return "a time is none"
     if not all(isinstance(word, str) for word in words) or not isinstance(record.draining, bool):
         return "a word is none"

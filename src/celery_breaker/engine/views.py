@@ -208,10 +208,11 @@ class Views:
                 cell.passing = False
         self.link.run(lambda store: store.forget(name))
 
-    def change(self, cell: Cell, step: Callable[[Record, float], Record]) -> Record:
+    def change(self, cell: Cell, step: Callable[[Record, float], Record], *, by: str = "") -> Record:
         """Apply ``step(record, now)`` by compare-and-set and return the record as it stands then.
 
-        Losing reads again and tries anew, so ``step`` may run several times. The winner announces the change.
+        Losing reads again and tries anew, so ``step`` may run several times. The winner announces the change, as one
+        that ``by`` ordered, if anyone did.
         """
         for _ in range(_SWAP_TRIES):
             if cell.ticket.epoch != self._epoch_of(cell):
@@ -223,7 +224,7 @@ class Views:
             if self._store_of(cell, lambda store, b=before, a=after: store.swap(a, expected=b.version)):  # type: ignore[misc]
                 after = replace(after, version=before.version + 1)
                 self._apply(cell, after)
-                if change := change_between(before, after, at=now):
+                if change := change_between(before, after, at=now, by=by):
                     self._announce(change)
                 return after
             started = self.clock()

@@ -18,6 +18,7 @@ from celery_breaker.plugin.inside import wrap_run
 from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.policies import Policies
 from celery_breaker.plugin.request import guarded_request
+from celery_breaker.plugin.steering import Steering
 from celery_breaker.plugin.strategy import guarded_strategy
 from celery_breaker.stores.message import MessageStore
 
@@ -41,6 +42,7 @@ class WorkerSide:
         self.loop = MainLoop()
         self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot(), loop=self.loop)
         self.agent = Agent(breakers, parked=self._take_parked)
+        self.steering = Steering(lambda: breakers.desk)
         self._asked_to_tend = False
         self._backlogs: set[str] = set()
         self._stopping = False
@@ -79,6 +81,7 @@ class WorkerSide:
     def stop(self) -> None:
         """Finish what is in hand and give back the agent's lease; tasks that still run are heard until `close`."""
         self._stopping = True
+        self.steering.stop()
         self._tending.stop()
         self.agent.close()
         self.deferrer.close()

@@ -3,35 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celery_breaker.core import machine
 from celery_breaker.core.record import Mode, Record, State
 
-__all__ = ["Action", "auto", "close", "force", "reset"]
+__all__ = ["Action", "auto", "close", "force", "once", "reset"]
+
+_MOMENT = 10.0
+"""Seconds within which an order that is heard again is the same one."""
+
+
+def _never(_record: Record, _now: float) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A change of a record, and what must hold of it afterwards."""
+    """A change of a record, and what must hold of it afterwards.
+
+    Attributes:
+        by: who ordered it.
+        done: whether it was carried out a moment ago, where doing it again would be another change.
+    """
 
     step: Callable[[Record, float], Record]
     holds: Callable[[Record], bool]
+    by: str = ""
+    done: Callable[[Record, float], bool] = _never
+
+
+def once(action: Action) -> Action:
+    """The same for an order that many processes are given: whoever comes second within ten seconds changes nothing."""
+    return replace(action, step=lambda record, now: record if action.done(record, now) else action.step(record, now))
 
 
 def force(mode: Mode, *, by: str, reason: str = "", expires_in: float | None = None) -> Action:
     """Put an operator's word over the state, for ``expires_in`` seconds or until it is lifted."""
+
+    def done(record: Record, now: float) -> bool:
+        said = record.override
+        if said is None or (said.mode, said.by, said.reason) != (mode, by, reason):
+            return False
+        if expires_in is None or said.expires is None:
+            return said.expires == expires_in
+        return abs(now + expires_in - said.expires) < _MOMENT
+
     return Action(
         lambda record, now: machine.override(record, mode, now=now, reason=reason, by=by, expires_in=expires_in),
         lambda record: record.mode is mode,
+        by,
+        done,
     )
 
 
-def auto() -> Action:
+def auto(*, by: str = "") -> Action:
     """Lift the override."""
     return Action(
         lambda record, now: machine.override(record, Mode.AUTO, now=now) if record.override else record,
         lambda record: record.mode is Mode.AUTO,
+        by,
     )
 
 
@@ -41,15 +72,23 @@ def close(*, by: str, reason: str = "") -> Action:
     return Action(
         lambda record, now: machine.close(record, now=now, reason=said),
         lambda record: record.state is State.CLOSED and record.mode is not Mode.FORCED_OPEN,
+        by,
     )
 
 
 def reset(*, by: str, reason: str = "") -> Action:
     """Back to a fresh breaker."""
     said = _said("reset", by, reason)
+
+    def done(record: Record, now: float) -> bool:
+        fresh = record.state is State.CLOSED and record.override is None
+        return fresh and record.reason == said and now - record.since < _MOMENT
+
     return Action(
         lambda record, now: machine.reset(record, now=now, reason=said),
         lambda record: record.state is State.CLOSED and record.override is None,
+        by,
+        done,
     )
 
 

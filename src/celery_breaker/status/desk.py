@@ -6,7 +6,7 @@ Workers that lose the store go on with breakers of their own. Here that would be
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from celery_breaker.core.journal import Book, Entry, Event
 from celery_breaker.core.names import fields_of, is_name
@@ -18,7 +18,7 @@ from celery_breaker.status.actions import Action
 from celery_breaker.status.model import Status, status_of
 from celery_breaker.status.ports import Catalogue, Fleet, ParkedTask, Yard
 
-__all__ = ["Desk"]
+__all__ = ["Desk", "require_known"]
 
 _PATIENCE = 2.0
 """Seconds that the broker may take to count parked tasks before nothing stands for them."""
@@ -89,14 +89,7 @@ class Desk:
         Raises:
             UnknownBreakerError, OutOfReachError: there is none, or it cannot.
         """
-        if name in self.catalogue.declared and fields_of(name):
-            raise UnknownBreakerError(f"{name!r} is a template for names; name one of its breakers")
-        if not create and not self.catalogue.knows(name):
-            names = self._all_names()
-            if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise UnknownBreakerError(f"no breaker {name!r} is declared or has a record{hint}")
+        require_known(self.catalogue, name, lambda: [name] if create else self._all_names())
         if not private and self._private(name):
             raise OutOfReachError(
                 f"breaker {name!r} has scope='worker': each worker keeps its own, out of reach from here"
@@ -154,7 +147,7 @@ class Desk:
         cell = self.registry.cell(name)
         self.registry.refresh([name])
         self._be_sure()
-        record = self.registry.change(cell, action.step)
+        record = self.registry.change(cell, action.step, by=action.by)
         self._be_sure()
         if not action.holds(record):
             raise ConflictError(
@@ -178,3 +171,23 @@ class Desk:
     def _be_sure(self) -> None:
         if not self.registry.link.connected:
             raise StoreError(f"{self.url} did not answer; look again what was done before that")
+
+
+def require_known(
+    catalogue: Catalogue, name: str, others: Callable[[], Sequence[str]], *, otherwise: str = "has a record"
+) -> None:
+    """Check that a breaker is declared, or among the others; those are not asked for if it is.
+
+    Args:
+        otherwise: what can be said of the others.
+
+    Raises:
+        UnknownBreakerError: it is not, or it is a template.
+    """
+    if name in catalogue.declared and fields_of(name):
+        raise UnknownBreakerError(f"{name!r} is a template for names; name one of its breakers")
+    if catalogue.knows(name) or name in (known := others()):
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UnknownBreakerError(f"no breaker {name!r} is declared or {otherwise}{hint}")
