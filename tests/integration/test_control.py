@@ -30,7 +30,7 @@ class Fleet:
         self.conf = workers[0].conf
 
     def __call__(self, *args: str) -> subprocess.CompletedProcess[str]:
-        return self._command(*args, "--timeout", "5", conf=self.conf)
+        return self._command(*args, "--timeout", "2", conf=self.conf)
 
     def answers(self, *args: str) -> list[Any]:
         """What the workers answer, as JSON."""
@@ -54,6 +54,7 @@ def make_fleet(
         workers = [worker_factory(broker=broker, pool="threads", conf=settings, wait=False) for _ in range(count)]
         for worker in workers:
             worker.wait_ready()
+        assert workers[0].app  # current from here on
         return Fleet(workers, celery_command)
 
     return make

@@ -177,9 +177,7 @@ def test_a_look_makes_no_queue(lot: AmqpLot) -> None:
     assert lot._count(PARKED) is None
 
 
-def test_a_look_takes_no_more_than_so_many_out(
-    lot: AmqpLot, channel: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_look_takes_no_more_than_so_many_out(lot: AmqpLot, channel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parking_amqp, "_SEEN", 5)
     declare(channel, PARKED)
     park_tasks(channel, 8)

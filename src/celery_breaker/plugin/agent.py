@@ -79,13 +79,21 @@ class Agent:
     Args:
         breakers: the app's.
         parked: takes the names of breakers for which this process has parked since the last call.
+        told: called with the breaker and the number of tasks that were released.
     """
 
-    def __init__(self, breakers: AppBreakers, *, parked: Callable[[], set[str]] = set) -> None:
+    def __init__(
+        self,
+        breakers: AppBreakers,
+        *,
+        parked: Callable[[], set[str]] = set,
+        told: Callable[[str, int], object] = lambda name, count: None,
+    ) -> None:
         self._breakers = breakers
         self._registry: Registry = breakers.registry
         self._interval = breakers.settings.tend_interval
         self._parked = parked
+        self._told = told
         self.held = False
         self.tended_at: float | None = None
         self._lot: Lot | None = None
@@ -262,6 +270,8 @@ class Agent:
 
     def _release(self, name: str, count: int, *, ahead: bool = False) -> int:
         released = self._open_lot().release(name, count, ahead=ahead)
+        if released:
+            self._told(name, released)
         if released and signals.task_released.receivers:
             signals.task_released.send(sender=self._breakers.app, name=name, count=released)
         return released

@@ -194,10 +194,21 @@ def breakers_of(app: Celery) -> AppBreakers:
     return breakers
 
 
-def _current_breakers() -> AppBreakers | None:
-    """The current app's; where there is no app, Celery would make one up."""
+def _current_app() -> Celery | None:
+    """The current app; in a thread that has none, as a web server's, the one that there is.
+
+    Where there is no app, Celery would make one up, called "default".
+    """
     state: Any = celery_state
-    app = getattr(state._tls, "current_app", None) or state.default_app
+    app: Celery | None = getattr(state._tls, "current_app", None) or state.default_app
+    if app is None or app.main == "default":
+        made = [one for one in list(state._get_active_apps()) if one.main != "default"]
+        app = made[0] if len(made) == 1 else app
+    return app
+
+
+def _current_breakers() -> AppBreakers | None:
+    app = _current_app()
     return breakers_of(app) if app is not None else None
 
 

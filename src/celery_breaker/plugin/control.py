@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
-from celery.worker.control import control_command, inspect_command, nok, ok
+from celery.worker.control import control_command, inspect_command
 
 from celery_breaker.core import machine
 from celery_breaker.core.policy import Policy
@@ -54,6 +54,10 @@ def _side(state: Any) -> WorkerSide | None:
     return side
 
 
+def _error(text: str) -> Answer:
+    return {"error": text}
+
+
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
@@ -78,12 +82,12 @@ def breakers(state: Any, names: Iterable[str] | None = None, **_: Any) -> Answer
     """Circuit breakers as each worker sees them, all or those named."""
     side = _side(state)
     if side is None:
-        return nok(_NOTHING_GUARDED)
+        return _error(_NOTHING_GUARDED)
     cells = side.registry.cells.copy()
     try:
         wanted = _known(side, [names] if isinstance(names, str) else list(names or ()), cells)
     except (BreakerError, TypeError) as exc:
-        return nok(str(exc))
+        return _error(str(exc))
     now, link = side.registry.link.now(), side.registry.link
     shown = sorted(wanted or {*cells, *side.policies.names()})
     return {
@@ -202,18 +206,18 @@ def _order(state: Any, what: str, name: object, action: Callable[[], actions.Act
     """Hand it over; the answer says that it was, not that it came about."""
     side = _side(state)
     if side is None:
-        return nok(_NOTHING_GUARDED)
+        return _error(_NOTHING_GUARDED)
     if not isinstance(name, str) or not name:
-        return nok(f"say which breaker: {what} NAME")
+        return _error(f"say which breaker: {what} NAME")
     try:
         _known(side, [name], side.registry.cells.copy())
         ordered = action()
     except BreakerError as exc:
-        return nok(str(exc))
+        return _error(str(exc))
     if not side.registry.link.connected:
-        return nok("this worker does not reach the store, so it changes nothing; look at `inspect breakers`")
+        return _error("this worker does not reach the store, so it changes nothing; look at `inspect breakers`")
     side.steering.order(what, name, ordered)
-    return ok(f"{what} of {name!r} is under way")
+    return {"ok": f"{what} of {name!r} is under way"}
 
 
 def _text(what: str, value: object) -> str:

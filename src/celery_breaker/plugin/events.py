@@ -103,7 +103,7 @@ class Events:
         self._count((_RELEASED, name), "released", count)
 
     def stop(self) -> None:
-        """Tell what is left, and end the thread."""
+        """Tell what is left, if anybody still listens, and end the thread."""
         self._background.stop()
 
     def _count(self, key: tuple[str, str], what: str, count: int) -> None:
@@ -124,7 +124,7 @@ class Events:
 
     def _tell(self, cell: Cell, before: Record, after: Record) -> None:
         now = self._registry.link.now()
-        if now - _happened(before, after, now) > _NEWS or not self._registry.first_to_tell(cell, _key(before, after)):
+        if now - _happened(before, after, now) > _NEWS or not self._first(cell, _key(before, after)):
             return
         override = after.override
         self._send(
@@ -138,6 +138,13 @@ class Events:
             reason=override.reason if override is not None and override != before.override else after.reason,
             by=override.by if override is not None and override != before.override else "",
         )
+
+    def _first(self, cell: Cell, change: str) -> bool:
+        """Whether no other worker has told this; each tells of a breaker that it keeps for itself."""
+        if cell.policy.scope == "worker":
+            return True
+        key, holder = f"{cell.name}:{change}:told", os.urandom(8).hex()
+        return bool(self._registry.link.run(lambda store: store.lease(key, holder, limit=1, ttl=_ONCE)))
 
 
 def _in_force(record: Record) -> State:
@@ -154,5 +161,5 @@ def _happened(before: Record, after: Record, now: float) -> float:
 
 def _key(before: Record, after: Record) -> str:
     """The same for all who see this change."""
-    forced = [record.override.since if record.override is not None else 0.0 for record in (before, after)]
-    return f"{after.generation}:{_in_force(after)}:{forced[_in_force(after) is State.OPEN]}"
+    forced = next((r.override for r in (after, before) if r.override and r.mode is Mode.FORCED_OPEN), None)
+    return f"{after.generation}:{_in_force(after)}:{forced.since if forced else 0}"

@@ -19,6 +19,9 @@ __all__ = ["MainLoop"]
 _WAYS = 1000
 """Ways that messages come (consumer, exchange, routing key) whose queue is remembered."""
 
+_TASKS = "task"
+"""The group of events that monitors turn on and off."""
+
 
 class MainLoop:
     """Stands for the loop of one worker across its reconnections.
@@ -82,6 +85,19 @@ class MainLoop:
     def run(self, request: Any) -> None:
         """Send a request to the pool the way the consumer does."""
         self._consumer.on_task_request(request)
+
+    @property
+    def monitored(self) -> bool:
+        """Whether this worker sends task events: since its start (``-E``), or since it was told to."""
+        dispatcher = getattr(self._consumer, "event_dispatcher", None)
+        return bool(dispatcher is not None and dispatcher.enabled and _TASKS in (dispatcher.groups or {_TASKS}))
+
+    def tell(self, kind: str, **fields: object) -> None:
+        """Tell monitors of breakers, if they are told of tasks."""
+        if self.monitored:
+            if groups := self._consumer.event_dispatcher.groups:
+                groups.add("breaker")  # those that are sent at all; empty for all
+            self.send_event(kind, **fields)
 
     def send_event(self, kind: str, **fields: object) -> None:
         """Tell monitors, if this worker does."""

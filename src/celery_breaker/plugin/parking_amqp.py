@@ -137,9 +137,8 @@ class AmqpLot(PortableLot):
             return []
         if not self._declares_as(queue, "classic") or self._declares_as(queue, "quorum"):
             raise BrokerError(_NOT_CLASSIC.format(queue))
-        assert self._connection is not None
         headers: list[Mapping[str, object]] = []
-        with self._connection.channel() as channel:
+        with self._another_channel() as channel:
             while len(headers) < min(offset + count, _SEEN):
                 if (message := channel.basic_get(queue, no_ack=False)) is None:
                     break
@@ -151,14 +150,18 @@ class AmqpLot(PortableLot):
 
         Brokers that are told to be lenient accept "classic" for a quorum queue too, so one answer is not enough.
         """
-        connection = self._connection
-        assert connection is not None
+        assert self._connection is not None
         try:
-            with connection.channel() as trial:
+            with self._another_channel() as trial:
                 trial.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": kind})
-        except connection.channel_errors:
+        except self._connection.channel_errors:
             return False
         return True
+
+    def _another_channel(self) -> Any:
+        """Of the connection that there is; whatever goes wrong on it stays there."""
+        assert self._connection is not None
+        return self._connection.channel()
 
     def _take(self, queue: str, count: int) -> list[Message]:
         """Up to ``count`` messages in hand, delivered in one go rather than fetched one by one."""

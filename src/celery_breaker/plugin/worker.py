@@ -13,6 +13,7 @@ from celery_breaker.plugin.agent import Agent
 from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.app import AppBreakers
 from celery_breaker.plugin.deferral import Deferrer
+from celery_breaker.plugin.events import Events
 from celery_breaker.plugin.guard import Guard
 from celery_breaker.plugin.inside import wrap_run
 from celery_breaker.plugin.mainloop import MainLoop
@@ -40,8 +41,11 @@ class WorkerSide:
         self.registry: Registry = breakers.registry
         self.registry.worker = hostname
         self.loop = MainLoop()
-        self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot(), loop=self.loop)
-        self.agent = Agent(breakers, parked=self._take_parked)
+        self.events = Events(self.registry, send=self.loop.tell, monitored=lambda: self.loop.monitored)
+        self.deferrer = Deferrer(
+            breakers.app, self.registry, breakers.open_lot(), loop=self.loop, told=self.events.deferred
+        )
+        self.agent = Agent(breakers, parked=self._take_parked, told=self.events.released)
         self.steering = Steering(lambda: breakers.desk)
         self._asked_to_tend = False
         self._backlogs: set[str] = set()
@@ -74,7 +78,7 @@ class WorkerSide:
         if (bus := self.breakers.bus) is not None:
             bus.listen()  # first, for news between the reading and the hearing would be lost
         self.registry.refresh()
-        self.registry.watchers.append(self._seen)
+        self.registry.watchers += [self._seen, self.events.seen]
         self.registry.reporter.start()
         self._tending.start()
 
@@ -85,6 +89,7 @@ class WorkerSide:
         self._tending.stop()
         self.agent.close()
         self.deferrer.close()
+        self.events.stop()
 
     def close(self) -> None:
         """The pool has ended: report what is left."""
