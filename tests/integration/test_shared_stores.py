@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.held import becomes, end, fleet, send
+from tests.chaos.held import becomes, end, fleet, record_of, send
 from tests.support import django_stores
 from tests.support.breakers import QUICK, Seen, breaker_in
 from tests.support.servers import RedisServer
@@ -67,13 +67,13 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return in_django(postgres.django, tmp_path) if request.param == "django" else Place(postgres.url)
 
 
-def four(worker_factory: WorkerFactory, place: Place) -> list[Worker]:
+def four(worker_factory: WorkerFactory, place: Place, **more: Any) -> list[Worker]:
     conf = {
         "imports": ["tests.integration.guarded"],
         "breakers": {"svc": POLICY},
         "breaker_store": place.url,
         "breaker_store_prefix": f"test-{uuid.uuid4().hex[:8]}",
-        "breaker_store_timeout": 5.0,
+        **more,
     }
     return fleet(worker_factory, WORKERS, broker="redis", concurrency=EACH, conf=conf, env=place.env)
 
@@ -100,9 +100,9 @@ def transitions(workers: Iterable[Worker]) -> list[str]:
 
 def rides_out(workers: list[Worker], service: Service, seen: Seen) -> None:
     """From the trip on: all are shut, one probe at a time is let through, and each parked task runs once."""
-    assert becomes(seen, "open").generation == 1
+    eventually(lambda: record_of(seen).generation, "it should trip", timeout=20)
     for worker in workers:
-        worker.wait_for_log(r"breaker 'svc' (opened|is open, says the store)")
+        worker.wait_for_log(r"breaker 'svc' (opened|is (half_)?open)")
     failed = len(begun(service))
     waiting = {*range(100, 112)}
     for number in waiting:
@@ -137,7 +137,7 @@ def rides_out(workers: list[Worker], service: Service, seen: Seen) -> None:
 def test_failures_spread_over_four_workers_trip_once_for_all(
     worker_factory: WorkerFactory, service: Service, shared: Place
 ) -> None:
-    workers = four(worker_factory, shared)
+    workers = four(worker_factory, shared, breaker_store_timeout=5.0)  # a busy machine is no outage
     fail(service, {number: number % WORKERS for number in range(WORKERS * EACH)})
     rides_out(workers, service, breaker_in(workers[0].app, "svc"))
 
