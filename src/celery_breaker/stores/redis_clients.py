@@ -124,11 +124,10 @@ class _Sentinel(_Server):
 
     def __init__(self, target: Target, settings: dict[str, Any], *, timeout: float) -> None:
         theirs = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": _once()}
-        self._sentinels = Sentinel(  # type: ignore[no-untyped-call]
-            target.nodes,
-            min_other_sentinels=target.min_other_sentinels,
-            sentinel_kwargs={**target.sentinel_kwargs, **theirs},
-        )
+        self._sentinels = Sentinel([], min_other_sentinels=target.min_other_sentinels)  # type: ignore[no-untyped-call]
+        self._sentinels.sentinels = [
+            _Watcher(host, port, **{**target.sentinel_kwargs, **theirs}) for host, port in target.nodes
+        ]
         settings = {key: value for key, value in settings.items() if key not in ("host", "port")}
         super().__init__(
             SentinelConnectionPool(target.master_name, self._sentinels, ssl=target.tls, **settings)  # type: ignore[no-untyped-call]
@@ -144,6 +143,13 @@ class _Sentinel(_Server):
         """See `Client.abandon`."""
         for sentinel in self._sentinels.sentinels:
             sentinel.auto_close_connection_pool = False
+
+
+class _Watcher(redis.Redis):
+    """A sentinel. The error of one that does not answer shows it, and some versions of redis-py all its arguments."""
+
+    def __repr__(self) -> str:
+        return "{host}:{port}".format_map(self.connection_pool.connection_kwargs)
 
 
 class _Cluster:
