@@ -26,9 +26,9 @@ OPEN = Record(name="smtp", state=State.OPEN, generation=3, since=1.0, until=2.0,
 WINDOW = Window(span=86_400.0)
 FAILURE = Delta().then(failed=True, slow=False)
 
-TIMEOUT = 0.3
-NOISE = 0.5
-"""Seconds that a busy machine may add."""
+TIMEOUT = 1.0
+NOISE = 0.9
+"""Seconds that a busy machine may add: less than a second timeout would."""
 
 Opener = Callable[..., RedisStore]
 
@@ -120,7 +120,7 @@ def test_sentinels_that_hang_matter_only_to_those_who_must_ask_them(
     assert count(connected) == 2
     refused_within(TIMEOUT, lambda: count(other))
     servers.sentinels[0].resume()
-    assert eventually(lambda: count(other), ignore=(StoreError,)) == 3
+    assert eventually(lambda: count(other), ignore=(StoreError,)) >= 3
     servers.sentinels[0].kill()
     assert f"127.0.0.1:{servers.sentinels[0].port}" in refused_within(TIMEOUT, opened(servers, timeout=TIMEOUT).now)
 
@@ -299,7 +299,7 @@ def test_a_killed_master_s_replica_takes_over_its_breakers(
 def test_a_node_that_hangs_costs_its_own_breakers_the_timeout_and_the_others_nothing(
     make_cluster: Callable[..., Cluster], opened: Opener
 ) -> None:
-    cluster = make_cluster()
+    cluster = make_cluster("--cluster-require-full-coverage", "no")  # else the others would soon refuse, too
     store = opened(cluster, timeout=TIMEOUT)
     names = spread(cluster, store)
     for name in names.values():
@@ -307,8 +307,9 @@ def test_a_node_that_hangs_costs_its_own_breakers_the_timeout_and_the_others_not
     listing = cluster.owner(f"{store._prefix}:names")
     hung = next(node for node in cluster.masters if node is not listing)
     hung.pause()
-    for call in (lambda: count(store, names[hung.port]), lambda: store.read(names.values())):
-        refused_within(TIMEOUT, call)
+    refused_within(TIMEOUT, lambda: count(store, names[hung.port]))
+    for _ in range(3):  # who is asked next for the nodes is a matter of chance
+        refused_within(TIMEOUT, lambda: store.read(names.values()))
     for node in cluster.masters:
         if node is not hung:
             started = time.monotonic()
@@ -322,11 +323,13 @@ def test_a_cluster_that_is_away_is_a_store_error_and_is_found_when_it_is_back(
     make_cluster: Callable[..., Cluster], opened: Opener
 ) -> None:
     cluster = make_cluster("--appendonly", "yes")
-    store = opened(cluster, timeout=TIMEOUT)
+    store = opened(cluster)
     assert count(store) == 1
     for node in cluster.nodes:
         node.kill()
-    refused_within(TIMEOUT, lambda: count(store))
+    for _ in range(5):  # more often than there are nodes
+        refused_within(TIMEOUT, lambda: count(store))
+        refused_within(TIMEOUT, store.now)
     for node in cluster.nodes:
         node.start()
     eventually(lambda: count(store), "the cluster should be found", ignore=(StoreError,), timeout=30)

@@ -195,7 +195,7 @@ class _Cluster:
             pipeline = cluster.get_redis_connection(node).pipeline(transaction=False)
             for place in places:
                 pipeline.execute_command(*commands[place])
-            for place, reply in zip(places, self._sent(cluster, pipeline), strict=True):
+            for place, reply in zip(places, self._sent(cluster, node, pipeline), strict=True):
                 replies[place] = reply
         if any(isinstance(reply, MovedError) for reply in replies):
             cluster.nodes_manager.initialize()
@@ -212,12 +212,22 @@ class _Cluster:
             found.setdefault(node.name, (node, []))[1].append(place)
         return list(found.values())
 
-    def _sent(self, cluster: Any, pipeline: Any) -> list[Any]:
+    def _sent(self, cluster: Any, node: Any, pipeline: Any) -> list[Any]:
         try:
             return list(pipeline.execute(raise_on_error=False))
         except (redis.ConnectionError, redis.TimeoutError):
-            cluster.nodes_manager.initialize()  # the node may have been replaced
+            self._ask_others(cluster.nodes_manager, node)  # it may have been replaced
             raise
+
+    def _ask_others(self, manager: Any, node: Any) -> None:
+        """Learn anew who has what, but not from this node: it would cost its timeout a second time."""
+        left_out = manager.startup_nodes.pop(node.name, None)
+        try:
+            if manager.startup_nodes:
+                manager.initialize()
+        finally:
+            if left_out is not None:
+                manager.startup_nodes.setdefault(node.name, left_out)
 
     def close(self) -> None:
         """See `Client.close`."""
