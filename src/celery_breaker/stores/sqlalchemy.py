@@ -84,7 +84,7 @@ class SQLAlchemyStore(CasStore):
         prefix: apps with prefixes of their own share a table, and nothing else.
         timeout: seconds that an operation on the database may take, connecting included. A tally, swap or lease is a
             reading and a writing, and more if others write the same value.
-        engine_options: for `sqlalchemy.create_engine`; go before ours.
+        engine_options: for `sqlalchemy.create_engine`, all but ``isolation_level``; go before ours.
 
     Raises:
         ConfigurationError: the URL or an option cannot work, or the driver is not installed; does not connect yet.
