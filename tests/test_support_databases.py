@@ -13,6 +13,7 @@ from tests.support.processes import Process
 from tests.support.servers_mariadb import MariaDBServer
 from tests.support.servers_memcached import MemcachedServer
 from tests.support.servers_postgres import PostgresServer
+from tests.support.waiting import eventually
 
 
 def rows(server: Any, table: str) -> int:
@@ -54,9 +55,9 @@ def test_a_frozen_database_keeps_its_clients_waiting(maker: str, request: pytest
     server.pause()
     leader = psutil.Process(server.pid)
     everyone = [leader, *leader.children(recursive=True)]
-    assert {process.status() for process in everyone} == {psutil.STATUS_STOPPED}
+    eventually(lambda: {process.status() for process in everyone} == {psutil.STATUS_STOPPED})  # a signal takes its time
     server.resume()
-    assert psutil.STATUS_STOPPED not in {process.status() for process in everyone}
+    eventually(lambda: psutil.STATUS_STOPPED not in {process.status() for process in everyone})
 
 
 def test_databases_of_one_server_are_apart(postgres_server: PostgresServer, mariadb_server: MariaDBServer) -> None:
