@@ -97,6 +97,7 @@ class _Attempt(Generic[T]):
         self.ended.set()
 
     def give_up(self) -> None:
+        """Discard the result when it comes; one that has come stays."""
         with self._lock:
             self._given_up = True
 
@@ -115,7 +116,9 @@ def within(seconds: float, work: Callable[[], T], *, discard: Callable[[T], None
     """
     attempt = _Attempt(work, discard)
     threading.Thread(target=attempt.run, name="celery-breaker-connect", daemon=True).start()
-    if not attempt.ended.wait(max(seconds, 0.0)):
+    try:
+        attempt.ended.wait(max(seconds, 0.0))
+    finally:  # also if a time limit is raised in here: what nobody waits for would stay open
         attempt.give_up()
     if attempt.error is not None:
         raise attempt.error
