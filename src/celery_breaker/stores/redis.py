@@ -189,12 +189,11 @@ class RedisStore:
 
     def notes(self, name: str, book: Book) -> list[str]:
         """See `Store.notes`."""
-        key = self._key(name, str(book))
         try:
-            found = cast("list[bytes]", self._client.execute("LRANGE", key, 0, book.keep - 1))
-        except FAILURES as exc:
+            found = cast("list[bytes]", self._command("LRANGE", self._key(name, str(book)), "0", str(book.keep - 1)))
+        except StoreError as exc:
             if "WRONGTYPE" not in str(exc):
-                raise self._failure(exc) from None
+                raise
             found = []  # somebody else's; the next note takes its place
         return [entry.decode("utf-8", "replace") for entry in found]
 
