@@ -115,7 +115,14 @@ def within(seconds: float, work: Callable[[], T], *, discard: Callable[[T], None
     """
     attempt = _Attempt(work, discard)
     threading.Thread(target=attempt.run, name="celery-breaker-connect", daemon=True).start()
-    if not attempt.ended.wait(max(seconds, 0.0)):
+    try:
+        ended = attempt.ended.wait(max(seconds, 0.0))
+    except BaseException:  # a time limit of the task
+        attempt.give_up()
+        for result in attempt.results:
+            discard(result)
+        raise
+    if not ended:
         attempt.give_up()
     if attempt.error is not None:
         raise attempt.error
