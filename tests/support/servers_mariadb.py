@@ -106,7 +106,7 @@ class MariaDBServer(Process):
             raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
         try:
             self.execute("SELECT 1")
-        except pymysql.err.OperationalError:
+        except pymysql.OperationalError:  # `pymysql.err` is replaced once Django took it for MySQLdb
             return False
         return True
 

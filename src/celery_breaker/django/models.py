@@ -44,4 +44,4 @@ class StoredValue(models.Model):  # type: ignore[misc]  # Django has no types
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `TypeError`."""
-        raise TypeError("values of celery-breaker are read-only; use `celery breaker forget` to remove a breaker")
+        raise TypeError("values of celery-breaker are read-only; use `celery breaker reset` to begin a breaker anew")

@@ -96,10 +96,11 @@ class _Attempt(Generic[T]):
                     self._discard(result)
         self.ended.set()
 
-    def give_up(self) -> None:
-        """Discard the result when it comes; one that has come stays."""
+    def give_up(self) -> list[T]:
+        """Discard the result when it comes; the one that has come already, if it has."""
         with self._lock:
             self._given_up = True
+            return self.results
 
 
 def within(seconds: float, work: Callable[[], T], *, discard: Callable[[T], None]) -> T:
@@ -118,10 +119,13 @@ def within(seconds: float, work: Callable[[], T], *, discard: Callable[[T], None
     threading.Thread(target=attempt.run, name="celery-breaker-connect", daemon=True).start()
     try:
         attempt.ended.wait(max(seconds, 0.0))
-    finally:  # also if a time limit is raised in here: what nobody waits for would stay open
-        attempt.give_up()
+    except BaseException:  # a time limit of the task: what nobody waits for would stay open
+        for result in attempt.give_up():
+            discard(result)
+        raise
+    results = attempt.give_up()
     if attempt.error is not None:
         raise attempt.error
-    if not attempt.results:
+    if not results:
         raise TimeoutError(f"no connection within {seconds:.1f} s")
-    return attempt.results[0]
+    return results[0]

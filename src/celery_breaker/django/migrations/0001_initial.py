@@ -49,5 +49,6 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django has no ty
                 ],
             },
         ),
-        migrations.RunPython(compare_bytes_on_mysql, migrations.RunPython.noop),
+        # Django refuses to alter a table within a transaction that could not take it back.
+        migrations.RunPython(compare_bytes_on_mysql, migrations.RunPython.noop, atomic=False),
     ]
