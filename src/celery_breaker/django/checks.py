@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Info, Tags, register
@@ -31,6 +32,8 @@ def check_store(app_configs: object = None, **kwargs: Any) -> list[CheckMessage]
     if derived is None:
         return []
     if not derived.url.startswith(_SCHEME):
+        if apps.is_installed("django.contrib.admin"):
+            return []  # the app is of use there, wherever breakers are kept
         return [
             Info(
                 f"'celery_breaker.django' is installed, but its table is not used: {derived.why}.",

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from django.db import models
 
-__all__ = ["StoredValue"]
+__all__ = ["Breaker", "StoredValue"]
 
 
 class StoredValue(models.Model):  # type: ignore[misc]  # Django has no types
@@ -45,3 +45,23 @@ class StoredValue(models.Model):  # type: ignore[misc]  # Django has no types
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `TypeError`."""
         raise TypeError("values of celery-breaker are read-only; use `celery breaker reset` to begin a breaker anew")
+
+
+class Breaker(models.Model):  # type: ignore[misc]  # Django has no types
+    """A breaker as the admin shows it, wherever that is kept; no table, but what permissions and Django's log name."""
+
+    name = models.TextField(primary_key=True)
+
+    class Meta:
+        """Who may look, and who may act."""
+
+        managed = False
+        default_permissions = ("view",)
+        permissions = (
+            ("steer_breaker", "Can open, close, reset, disable and observe breakers"),
+            ("release_breaker", "Can release tasks that a breaker parked"),
+            ("purge_breaker", "Can delete tasks that a breaker parked"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.name)
