@@ -56,6 +56,14 @@ def test_an_operator_s_word_is_his_and_not_the_worker_s() -> None:
     assert (entry.reason, entry.by) == ("moving house", "eve")
 
 
+def test_an_override_that_gets_another_reason_or_end_is_an_override_and_no_transition() -> None:
+    first = Override(mode=Mode.FORCED_OPEN, since=5.0, reason="moving house", by="eve")
+    forced = replace(CLOSED, override=first)
+    again = replace(CLOSED, override=replace(first, since=6.0, reason="still moving", by="bob"))
+    entry = entry_of(changed(forced, again), by="celery@one")
+    assert (entry.event, entry.what, entry.reason, entry.by) == (Event.OVERRIDE, "forced_open", "still moving", "bob")
+
+
 @given(entries)
 def test_what_is_written_is_read(entry: Entry) -> None:
     assert decode_entry(encode_entry(entry)) == entry

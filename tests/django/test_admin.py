@@ -183,7 +183,7 @@ def test_several_breakers_are_done_at_once(root: Browser, desk: Desk) -> None:
     assert (status, where) == (302, LIST)
     assert {one.mode for one in desk.statuses(["smtp", "crm"])} == {"forced_open"}
     said = root.get(LIST)[1]
-    assert "smtp: Force open: night." in said
+    assert "Breaker &#x27;smtp&#x27;: Force open: night" in said
     assert "did you mean &#x27;crm&#x27;?" in said
 
 

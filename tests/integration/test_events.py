@@ -82,10 +82,11 @@ def test_a_receiver_hears_an_outage_from_the_trip_to_the_release(
     assert "goes on" not in worker.logs(), "nothing of ours should have failed"
 
 
+@pytest.mark.parametrize("more", [{}, {"breaker_store": "message://"}], ids=["redis", "no database"])
 def test_two_workers_tell_each_change_once_also_one_from_the_command_line(
-    worker_factory: WorkerFactory, redis_server: RedisServer, celery_command: Callable[..., Any]
+    worker_factory: WorkerFactory, redis_server: RedisServer, celery_command: Callable[..., Any], more: dict[str, Any]
 ) -> None:
-    settings = conf(redis_server)
+    settings = conf(redis_server, **more)
     workers = [worker_factory(pool="threads", conf=settings, args=["-E"], wait=False) for _ in range(2)]
     for worker in workers:
         worker.wait_ready()

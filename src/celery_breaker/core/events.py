@@ -17,6 +17,7 @@ class Change:
         at: seconds of the store's clock.
         until: when the next probe is due, if the breaker is open now.
         trips: open intervals in a row; above 1 the service failed its probe.
+        stepped: the generation grew; else all that changed is the override, perhaps only its reason or its end.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Change:
     trips: int
     reason: str
     by: str = ""
+    stepped: bool = True
 
     @property
     def state_before(self) -> State:
@@ -69,6 +71,7 @@ def change_between(before: Record, after: Record, *, at: float, by: str = "") ->
         until=after.until,
         trips=after.trips,
         reason=_reason(before, after),
+        stepped=before.generation != after.generation,
         by=by or (after.override.by if after.override and after.override != before.override else ""),
     )
 

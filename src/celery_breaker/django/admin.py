@@ -114,7 +114,7 @@ class BreakerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no typ
             with _told(request, but=UnknownBreakerError):
                 shown = _one(desk(), name)
         except UnknownBreakerError as exc:
-            messages.warning(request, f"{exc}.")
+            messages.warning(request, str(exc))
             return HttpResponseRedirect(reverse(f"{self.admin_site.name}:celery_breaker_breaker_changelist"))
         context = {
             **self._context(request, name),
@@ -148,14 +148,14 @@ class BreakerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no typ
             return False
         names = list(dict.fromkeys(names))
         if not names:
-            messages.warning(request, "No breaker was chosen.")
+            messages.warning(request, "No breaker was chosen")
         for name in names:
-            with _told(request, before=f"{name}: "):
+            with _told(request, before=f"Breaker {name!r}: "):
                 at = desk()
                 at.require(name, private=form.cleaned_data["action"] in ("release", "purge"))
                 done = do(at, name, form.cleaned_data, by=request.user.get_username())
                 self.log_change(request, Breaker(name=name), done)
-                messages.success(request, f"{name}: {done}.")
+                messages.success(request, f"Breaker {name!r}: {done}")
         return True
 
 
@@ -170,7 +170,7 @@ def _told(request: HttpRequest, *, before: str = "", but: type[BreakerError] | t
     except but:
         raise
     except BreakerError as exc:
-        messages.error(request, f"{before}{exc}.")
+        messages.error(request, f"{before}{exc}")
 
 
 def _all(at: Desk, wanted: str, state: str) -> list[Status]:

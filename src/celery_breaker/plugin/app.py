@@ -18,7 +18,7 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import State
 from celery_breaker.engine import default
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin import parking_amqp, parking_redis, signals
+from celery_breaker.plugin import parking_amqp, parking_local, parking_redis, signals
 from celery_breaker.plugin.bus import Bus, has_fanout, hints
 from celery_breaker.plugin.fleet import AppFleet
 from celery_breaker.plugin.parking import Lot, PortableLot
@@ -154,7 +154,9 @@ class AppBreakers:
         connection = self.app.connection_for_write()
         if parking_redis.serves(connection):
             return parking_redis.RedisLot(self.app)
-        return parking_amqp.AmqpLot(self.app) if parking_amqp.serves(connection) else PortableLot(self.app)
+        if parking_amqp.serves(connection):
+            return parking_amqp.AmqpLot(self.app)
+        return parking_local.LocalLot(self.app) if parking_local.serves(connection) else PortableLot(self.app)
 
     def _signal(self, change: Change) -> None:
         if change.state_before is not change.state_after:
