@@ -91,7 +91,11 @@ def test_two_workers_tell_each_change_once_also_one_from_the_command_line(
     for worker in workers:
         worker.wait_ready()
     with receiving(workers[0].app) as heard:
-        assert celery_command("breaker", "open", "svc", "--reason", "we move", conf=settings).returncode == 0
+        eventually(
+            lambda: celery_command("breaker", "open", "svc", "--reason", "we move", conf=settings).returncode == 0,
+            "workers should answer once they hear each other",
+            timeout=30,
+        )
         eventually(lambda: of(heard, "breaker-opened"), "it should be told", timeout=20)
         assert celery_command("breaker", "auto", "svc", conf=settings).returncode == 0
         eventually(lambda: of(heard, "breaker-closed"), "it should be told", timeout=20)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from kombu.transport import filesystem
 
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.note import Note
@@ -18,8 +20,12 @@ from celery_breaker.status import Waiting
 
 @pytest.fixture(params=["memory", "filesystem"])
 def app(
-    request: pytest.FixtureRequest, make_app: Callable[..., Celery], make_broker: Callable[[str], Any]
+    request: pytest.FixtureRequest,
+    make_app: Callable[..., Celery],
+    make_broker: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Celery]:
+    monkeypatch.setattr(filesystem, "monotonic", itertools.count(1000).__next__)  # it orders by time, to a millisecond
     conf = {"broker_url": "memory://"} if request.param == "memory" else dict(make_broker("filesystem").conf)
     app = make_app({**conf, "breaker_store": "memory://"})
     yield app

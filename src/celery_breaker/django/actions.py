@@ -45,6 +45,9 @@ class ActionForm(forms.Form):  # type: ignore[misc]  # Django has no types
     Args:
         may: the actions that the user may take here.
         name: of the breaker, if there is only one.
+
+    Attributes:
+        allowed: labels by action; empty if the user may do nothing.
     """
 
     action = forms.ChoiceField()
@@ -57,8 +60,9 @@ class ActionForm(forms.Form):  # type: ignore[misc]  # Django has no types
         super().__init__(*args, **options)
         self._name = name
         allowed = [(key, deed.label) for key, deed in DEEDS.items() if may(deed) and (deed.many or name is not None)]
-        self.fields["action"].choices = allowed
-        if not any(key == "purge" for key, _ in allowed):
+        self.allowed = dict(allowed)
+        self.fields["action"].choices = [("", "---------"), *allowed]
+        if "purge" not in self.allowed:
             del self.fields["confirm"]
 
     def clean_expires(self) -> float | None:

@@ -65,7 +65,7 @@ class BreakerAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no typ
     def _form(self, request: HttpRequest, name: str | None = None) -> ActionForm | None:
         """The form of what this user may do here, filled with what they asked for; ``None`` if they may do nothing."""
         form = ActionForm(request.POST or None, may=lambda deed: self._may(request, deed), name=name)
-        return form if form.fields["action"].choices else None
+        return form if form.allowed else None
 
     # --- pages --------------------------------------------------------------------------------------------------------
 
