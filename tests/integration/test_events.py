@@ -10,6 +10,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,11 @@ def test_two_workers_tell_each_change_once_also_one_from_the_command_line(
     workers = [worker_factory(pool="threads", conf=settings, args=["-E"], wait=False) for _ in range(2)]
     for worker in workers:
         worker.wait_ready()
+    breaker = partial(celery_command, "breaker", conf=workers[0].conf)
     with receiving(workers[0].app) as heard:
-        eventually(
-            lambda: celery_command("breaker", "open", "svc", "--reason", "we move", conf=settings).returncode == 0,
-            "workers should answer once they hear each other",
-            timeout=30,
-        )
+        assert breaker("open", "svc", "--reason", "we move").returncode == 0
         eventually(lambda: of(heard, "breaker-opened"), "it should be told", timeout=20)
-        assert celery_command("breaker", "auto", "svc", conf=settings).returncode == 0
+        assert breaker("auto", "svc").returncode == 0
         eventually(lambda: of(heard, "breaker-closed"), "it should be told", timeout=20)
         time.sleep(1.5)  # the other worker's refresh is over by now
     [opened], [closed] = of(heard, "breaker-opened"), of(heard, "breaker-closed")
@@ -109,14 +107,13 @@ def test_two_workers_tell_each_change_once_also_one_from_the_command_line(
 def test_a_worker_without_events_tells_nothing_until_it_is_told_to(
     worker_factory: WorkerFactory, redis_server: RedisServer, celery_command: Callable[..., Any]
 ) -> None:
-    settings = conf(redis_server)
-    worker = worker_factory(pool="threads", conf=settings)
+    worker = worker_factory(pool="threads", conf=conf(redis_server))
     with receiving(worker.app) as heard:
-        celery_command("breaker", "open", "svc", conf=settings)
+        celery_command("breaker", "open", "svc", conf=worker.conf)
         eventually(lambda: breaker_in(worker.app, "svc").breaker.retry_after is None, "it should be open")
         worker.app.control.enable_events()
         worker.wait_for_log("enabled by remote")
-        celery_command("breaker", "auto", "svc", conf=settings)
+        celery_command("breaker", "auto", "svc", conf=worker.conf)
         eventually(lambda: of(heard, "breaker-closed"), "it should be told", timeout=20)
     assert not of(heard, "breaker-opened")
 

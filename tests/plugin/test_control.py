@@ -47,7 +47,13 @@ class Templates(Declared):
 
 @pytest.fixture
 def at() -> Office:
-    patterns = {"smtp": QUICK, "crm": QUICK, "webhook:{host}": QUICK, "judged": Policy(classify=len)}  # type: ignore[arg-type]
+    patterns = {
+        "smtp": QUICK,
+        "crm": QUICK,
+        "webhook:{host}": QUICK,
+        "judged": Policy(classify=len),
+        "local": Policy(scope="worker"),
+    }  # type: ignore[arg-type]
     return office(Templates(patterns))
 
 
@@ -65,7 +71,7 @@ def test_a_worker_shows_what_it_has_in_memory_and_asks_nobody(at: Office, worker
     at.server.down = True
     answer = worker("breakers")
     assert (answer["connected"], answer["left_out"]) == (True, 0)
-    assert [one["name"] for one in answer["breakers"]] == ["crm", "judged", "smtp"]
+    assert [one["name"] for one in answer["breakers"]] == ["crm", "judged", "local", "smtp"]
     smtp = shown(worker, "smtp")["smtp"]
     assert (smtp["state"], smtp["mode"], smtp["generation"], smtp["known"]) == ("closed", "auto", 0, True)
     assert smtp["policy"]["max_failures"] == 3
@@ -85,7 +91,7 @@ def test_a_worker_that_lost_the_store_says_so_and_changes_nothing(at: Office, wo
 def test_an_answer_shows_no_more_than_it_can_carry(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_MANY", 2)
     answer = worker("breakers")
-    assert (len(answer["breakers"]), answer["left_out"]) == (2, 1)
+    assert (len(answer["breakers"]), answer["left_out"]) == (2, 2)
 
 
 @pytest.mark.parametrize("command", STEERING)
@@ -138,6 +144,13 @@ def test_each_override_by_its_command(at: Office, worker: Worker, command: str, 
     another.done()
     assert at.registry.cell("smtp").record.mode is Mode.AUTO
     assert [entry.by for entry in at.desk.history("smtp")] == ["celery control"] * 2
+
+
+def test_a_breaker_that_each_worker_keeps_for_itself_is_steered_in_each(at: Office, worker: Worker) -> None:
+    worker("breaker_open", name="local")
+    worker.done()
+    assert shown(worker, "local")["local"]["mode"] == "forced_open"
+    assert "local" not in at.server.names(), "nobody else knows"
 
 
 def test_close_and_reset(at: Office, worker: Worker) -> None:
