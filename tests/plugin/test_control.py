@@ -47,8 +47,8 @@ class Templates(Declared):
 
 @pytest.fixture
 def at() -> Office:
-    patterns = {
-        "smtp": QUICK,
+    policies = {"smtp": QUICK, "crm": QUICK, "webhook:{host}": QUICK, "local": Policy(scope="worker")}
+    return office(Templates({**policies, "judged": Policy(classify=len)}))  # type: ignore[arg-type]
         "crm": QUICK,
         "webhook:{host}": QUICK,
         "judged": Policy(classify=len),
