@@ -87,6 +87,8 @@ def answer(request: Request, exc: Exception) -> Response:
 
 
 handlers: dict[type[Exception], Callable[[Request, Exception], Response]] = {
-    kind: answer for kind in (Problem, HTTPException, BreakerError)
+    Problem: answer,
+    HTTPException: answer,
+    BreakerError: answer,
 }
 """For `Starlette`'s ``exception_handlers``."""

@@ -120,13 +120,13 @@ def check_origin(headers: Headers) -> None:
     """Refuse what a page of another site sends. Raises `Problem`."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     foreign = site is not None and site not in ("same-origin", "none")
-    if origin is not None and urlsplit_netloc(origin) != headers.get("host", "").lower():
+    if origin is not None and _netloc(origin) != headers.get("host", "").lower():
         foreign = True
     if foreign:
         raise Problem(403, "this came from a page of another site; do it from the dashboard itself")
 
 
-def urlsplit_netloc(origin: str) -> str:
+def _netloc(origin: str) -> str:
     """Host and port of an origin; empty if it is none."""
     try:
         return urlsplit(origin).netloc.lower()

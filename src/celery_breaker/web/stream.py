@@ -152,7 +152,7 @@ class _Answer(Response):
     """Serves one client until it leaves, is too slow, or the server goes down."""
 
     def __init__(self, stream: Stream) -> None:
-        super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        super().__init__(media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._stream = stream
 
