@@ -54,7 +54,7 @@ def create_app(
     app = Starlette(
         routes=[Mount(options.url_prefix, routes=inner)] if options.url_prefix else inner,
         middleware=[Middleware(Guard, console=console, clock=clock)],
-        exception_handlers=problems.handlers,  # type: ignore[arg-type]
+        exception_handlers=problems.handlers,
         lifespan=_lifespan,
     )
     app.state.console = console
