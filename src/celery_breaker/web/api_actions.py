@@ -45,7 +45,7 @@ VERBS: Mapping[str, Verb] = {
     "observe": Verb(_OVERRIDE, partial(_force, Mode.OBSERVING)),
     "close": Verb(_SAID, actions.close),
     "reset": Verb(_SAID, actions.reset),
-    "auto": Verb({}, lambda by: actions.auto()),
+    "auto": Verb({}, actions.auto),
 }
 """By the last word of the path."""
 

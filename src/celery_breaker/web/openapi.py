@@ -29,8 +29,6 @@ _PROBLEMS = {
 _ALWAYS = (400, 401, 421, 422, 429)
 """What any request may come to."""
 
-_NOT_MODIFIED: Mapping[str, object] = {"304": {"description": "It is what you have."}}
-
 
 def document(request: Request) -> dict[str, object]:
     """The description of the API that answers this request."""
@@ -61,19 +59,18 @@ def document(request: Request) -> dict[str, object]:
 def _get(
     name: str, summary: str, schema: str, *, parameters: Sequence[Schema] = (), problems: Sequence[int] = ()
 ) -> dict[str, object]:
+    responses: dict[str, object] = {
+        "200": _json("What was asked for.", ref(schema)) | {"headers": {"ETag": {"schema": string()}}},
+        "304": {"description": "It is what you have."},
+        **_problems(*_ALWAYS, *problems),
+    }
+    known = {"name": "If-None-Match", "in": "header", "schema": string(), "description": "An ETag that you have."}
     return {
         "get": {
             "operationId": name,
             "summary": summary,
-            "parameters": [
-                *parameters,
-                {"name": "If-None-Match", "in": "header", "schema": string(), "description": "An ETag that you have."},
-            ],
-            "responses": {
-                "200": _json("What was asked for.", ref(schema)) | {"headers": {"ETag": {"schema": string()}}},
-                **_NOT_MODIFIED,
-                **_problems(*_ALWAYS, *problems),
-            },
+            "parameters": [*parameters, known],
+            "responses": responses,
         }
     }
 
