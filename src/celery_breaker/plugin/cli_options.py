@@ -100,7 +100,7 @@ def duration(flag: str, default: str | None, text: str) -> Callable[[_Command], 
 
 
 def web(*flags: str, **how: Any) -> Callable[[_Command], _Command]:
-    """An option of ``web``, which an environment variable sets too; a repeatable one takes several with commas there."""
+    """An option of ``web``, which an environment variable sets too; there, several have commas between."""
     name = flags[0].removeprefix("--").replace("-", "_").upper()
     if how.get("multiple"):
         how |= {"type": _Listed(), "metavar": how.get("metavar", "TEXT")}
