@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from celery_breaker.clock import Clock
 from celery_breaker.core.record import Record
+from celery_breaker.engine.meters import Meter
+from celery_breaker.engine.timed import TimedStore
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.memory import MemoryStore
@@ -27,14 +29,20 @@ _LAST_RETRY = 4.0
 class Link:
     """Runs operations on the store, or on a local copy while the store is away. Thread-safe; never raises `StoreError`.
 
+    Args:
+        meter: is told of each operation on the store, though not of those on this process's own memory.
+
     Attributes:
         epoch: changes whenever the link moves from one store to the other; generations of different epochs
             do not compare.
         offset: seconds to add to the process's clock to get the store's.
     """
 
-    def __init__(self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]]) -> None:
+    def __init__(
+        self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]], meter: Meter | None = None
+    ) -> None:
         self.shared = store
+        self._timed = TimedStore(store, meter or Meter(), clock=clock)
         self.epoch = 0
         self.offset = 0.0
         self._clock = clock
@@ -62,7 +70,7 @@ class Link:
         local = self._local
         if local is None:
             try:
-                return operation(self.shared)
+                return operation(self._timed)
             except StoreError as exc:
                 local = self._fall_back(exc)
         return operation(local)
@@ -70,7 +78,11 @@ class Link:
     def _fall_back(self, exc: StoreError) -> MemoryStore:
         with self._lock:
             if self._local is None:
-                logger.warning("store is out of reach, this process goes on with breakers of its own: %s", exc)
+                logger.warning(
+                    "store is out of reach, this process goes on with breakers of its own: %s",
+                    exc,
+                    extra={"store": self.shared.url},
+                )
                 local = MemoryStore(self.now)
                 for record in self._views():
                     local.swap(record, expected=0)
@@ -85,7 +97,7 @@ class Link:
         if self._local is None or self._clock() < self._retry_at:
             return False
         try:
-            now = self.shared.now()
+            now = self._timed.now()
         except StoreError:
             self._pause = min(self._pause * 2, _LAST_RETRY)
             self._retry_at = self._clock() + self._pause
@@ -94,7 +106,7 @@ class Link:
             self.heard(now)
             self._local = None
             self.epoch += 1
-        logger.warning("store is back, this process shares its breakers again")
+        logger.warning("store is back, this process shares its breakers again", extra={"store": self.shared.url})
         return True
 
     def after_fork(self) -> None:

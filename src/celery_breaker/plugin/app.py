@@ -123,7 +123,7 @@ class AppBreakers:
             return hints(self.app, registry)
         settings = self.settings
         return BusPeers(
-            self.app, store, prefix=settings.store_prefix, timeout=settings.store_timeout, changed=registry.hint
+            self.app, store, prefix=settings.store_prefix, timeout=settings.store_timeout, registry=registry
         )
 
     @property

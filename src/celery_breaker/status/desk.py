@@ -160,6 +160,8 @@ class Desk:
         return self._moved(name, Event.PURGED, self.yard.purge(name), by)
 
     def _moved(self, name: str, event: Event, count: int, by: str) -> int:
+        if count and event is Event.RELEASED:
+            self.registry.meters.released(name, count)
         if count and self.shared:
             now = self.registry.link.now()
             self.registry.note(name, Book.HISTORY, [Entry(at=now, event=event, count=count, by=by)])
