@@ -42,7 +42,7 @@ class Link:
         self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]], meter: Meter | None = None
     ) -> None:
         self.shared = store
-        self._timed = TimedStore(store, meter or Meter(), clock=clock)
+        self._timed = TimedStore(store, Meter() if meter is None else meter, clock=clock)
         self.epoch = 0
         self.offset = 0.0
         self._clock = clock

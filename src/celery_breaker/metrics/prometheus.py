@@ -150,7 +150,10 @@ def exposition(collector: BreakerCollector, accept: str = "") -> tuple[bytes, st
 
     Keep the collector from scrape to scrape: it does the counting.
     """
-    encoder, content_type = choose_encoder(accept)
+    try:
+        encoder, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number
+        encoder, content_type = choose_encoder("")
     return encoder(collector), content_type
 
 
