@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,22 @@ def test_a_sampler_sees_the_workers_of_a_fleet(
     finally:
         sampler.stop()
         collector.close()
+
+
+def test_liveness_checks_pass_while_a_breaker_is_open(
+    worker_factory: WorkerFactory, service: Service, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """As docs/observability.md has them."""
+    settings = conf(redis_server)
+    worker = worker_factory(
+        conf={**settings, "imports": [*settings["imports"], "tests.integration.alive"]}, env={"TMPDIR": str(tmp_path)}
+    )
+    alive = tmp_path / "worker-alive"
+    seen = breaker_in(worker.app, "svc")
+    tripped(seen, service)
+    beat = alive.stat().st_mtime
+    eventually(lambda: alive.stat().st_mtime > beat, "the file should be touched again", timeout=20)
+    assert seen.state != "closed"
+    assert worker.app.control.ping(timeout=5, destination=[worker.hostname]) == [{worker.hostname: {"ok": "pong"}}]
+    worker.stop()
+    assert not alive.exists()
