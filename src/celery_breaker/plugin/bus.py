@@ -279,7 +279,9 @@ def delay_of(body: object, now: float) -> float | None:
         (0.5, 0.0, None)
     """
     at = body.get("at") if isinstance(body, dict) else None
-    if not isinstance(at, (int, float)) or isinstance(at, bool) or not abs(now - at) < _LONGEST_DELAY:
+    if not isinstance(at, (int, float)) or isinstance(at, bool):
+        return None
+    if not now - _LONGEST_DELAY < at < now + _LONGEST_DELAY:
         return None
     return max(0.0, now - at)
 
