@@ -12,11 +12,11 @@ from celery_breaker.status.sampler import Sampler
 from tests.integration import guarded
 from tests.metrics.scrapes import Scrape, parsed
 from tests.support.breakers import breaker_in, conf, tripped
-from tests.support.processes import free_port
+from tests.support.processes import Process, free_port
 from tests.support.servers import RedisServer
 from tests.support.service import Service
 from tests.support.waiting import eventually
-from tests.support.workers import WorkerFactory
+from tests.support.workers import WorkerFactory, celery_argv, environment
 
 
 def scrape(port: int) -> Scrape:
@@ -78,6 +78,22 @@ def test_a_second_worker_on_the_same_port_works_all_the_same(
     first.stop()
     assert second.app.send_task("guarded.once", (service.folder, 1)).get(timeout=20) == 1
     assert second.running
+
+
+def test_the_dashboard_is_scraped(
+    worker_factory: WorkerFactory, service: Service, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    worker = worker_factory(conf=conf(redis_server))
+    port = free_port()
+    argv = celery_argv("breaker", "web", "--port", str(port))
+    dashboard = Process(argv, name="dashboard", log=tmp_path / "dashboard.log", env=environment(worker.conf, None))
+    worker_factory.keep(dashboard)
+    dashboard.start()
+    dashboard.wait_for_log(r"Dashboard on http://")
+    assert "prometheus_client" not in dashboard.logs()
+    tripped(breaker_in(worker.app, "svc"), service)
+    eventually(lambda: scrape(port)("celery_breaker_trips", name="svc"), "the trip should be told", timeout=20)
+    eventually(lambda: scrape(port)("celery_breaker_workers") == 1, "the worker should be counted", timeout=20)
 
 
 def test_a_sampler_sees_the_workers_of_a_fleet(

@@ -34,6 +34,8 @@ class Link:
         meter: is told of each operation on the store, though not of those on this process's own memory.
 
     Attributes:
+        shared: the store.
+        timed: the store too, for who must know that it failed; the meter is told.
         epoch: changes whenever the link moves from one store to the other; generations of different epochs
             do not compare.
         offset: seconds to add to the process's clock to get the store's.
@@ -43,7 +45,7 @@ class Link:
         self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]], meter: Meter | None = None
     ) -> None:
         self.shared = store
-        self._timed = TimedStore(store, Meter() if meter is None else meter, clock=clock)
+        self.timed = TimedStore(store, Meter() if meter is None else meter, clock=clock)
         self.epoch = 0
         self.offset = 0.0
         self._clock = clock
@@ -71,7 +73,7 @@ class Link:
         local = self._local
         if local is None:
             try:
-                return operation(self._timed)
+                return operation(self.timed)
             except StoreError as exc:
                 local = self._fall_back(exc)
         return operation(local)
@@ -102,7 +104,7 @@ class Link:
         if self._local is None or self._clock() < self._retry_at:
             return False
         try:
-            now = self._timed.now()
+            now = self.timed.now()
         except StoreError:
             self._pause = min(self._pause * 2, _LAST_RETRY)
             self._retry_at = self._clock() + self._pause

@@ -35,14 +35,16 @@ def gauges(registry: Registry, sampler: Sampler | None, labels: Labels) -> list[
         statuses = remembered(registry)
         found = _merged(_own(statuses), labels, statuses)
         age = None if registry.read_at is None else registry.clock() - registry.read_at
+        connected = registry.link.connected
     else:
         seen = sampler.seen
         statuses = list(seen.statuses.values())
         found = [*_merged(_looked_up(statuses), labels, statuses), *_workers(seen)]
         age = registry.link.now() - seen.at if seen.at else None
+        connected = registry.link.connected and not seen.error
     if age is not None:
         found.append(Figure(table.VIEW_AGE, (), max(0.0, age)))
-    found.append(Figure(table.CONNECTED, (), float(registry.link.connected)))
+    found.append(Figure(table.CONNECTED, (), float(connected)))
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -18,8 +19,9 @@ from celery_breaker.metrics import table
 from celery_breaker.metrics.labels import LIMIT, Labels
 from celery_breaker.metrics.source import Measured, Source
 from celery_breaker.metrics.table import METRICS, Kind, Metric
+from celery_breaker.status.sampler import Sampler
 
-__all__ = ["BreakerCollector", "Served", "exposition", "serve"]
+__all__ = ["BreakerCollector", "Served", "exposing", "exposition", "serve"]
 
 
 class BreakerCollector(Collector):
@@ -155,6 +157,17 @@ def exposition(collector: BreakerCollector, accept: str = "") -> tuple[bytes, st
     except (TypeError, ValueError):  # a version that is no number
         encoder, content_type = choose_encoder("")
     return encoder(collector), content_type
+
+
+def exposing(sampler: Sampler) -> Callable[[str], tuple[bytes, str]]:
+    """An `exposition` of its own collector on a sampler, for the dashboard: called with an ``Accept`` header.
+
+    Example:
+        In a project's own ASGI app::
+
+            create_app(current_desk(), routes=[metrics_route(exposing)])
+    """
+    return partial(exposition, BreakerCollector(sampler))
 
 
 class Served:

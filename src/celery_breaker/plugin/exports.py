@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from celery_breaker.errors import ConfigurationError
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from celery_breaker.metrics.otel import Instrumented
     from celery_breaker.metrics.prometheus import Served
     from celery_breaker.settings import Settings
+    from celery_breaker.status.sampler import Sampler
 
-__all__ = ["check", "open_port", "opentelemetry"]
+__all__ = ["check", "exposer", "open_port", "opentelemetry"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,15 @@ def open_port(registry: Registry, settings: Settings) -> Served | None:
         return None
     logger.info("metrics are served on port %d at %s", served.port, address)
     return served
+
+
+def exposer() -> Callable[[Sampler], Callable[[str], tuple[bytes, str]]] | None:
+    """What the dashboard's ``/metrics`` is made by; ``None`` if it is not installed."""
+    try:
+        from celery_breaker.metrics.prometheus import exposing
+    except ImportError:
+        return None
+    return exposing
 
 
 def opentelemetry(registry: Registry, settings: Settings) -> Instrumented | None:

@@ -63,7 +63,7 @@ class Desk:
         return [name for name in self._all_names() if self._private(name)]
 
     def _all_names(self) -> list[str]:
-        stored = [name for name in self.registry.link.shared.names() if is_name(name)]
+        stored = [name for name in self.registry.link.timed.names() if is_name(name)]
         return sorted({*self.catalogue.names(), *stored})
 
     def _private(self, name: str) -> bool:
@@ -144,7 +144,7 @@ class Desk:
         cell = self.registry.cell(name)
         self.registry.refresh([name])
         self._be_sure()
-        record = self.registry.change(cell, action.step)
+        record = self.registry.change(cell, action.step, by=action.by)
         self._be_sure()
         if not action.holds(record):
             raise ConflictError(
