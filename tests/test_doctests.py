@@ -13,7 +13,9 @@ import celery_breaker.core
 import celery_breaker.engine
 import celery_breaker.metrics
 import celery_breaker.settings
+import celery_breaker.status
 import celery_breaker.stores
+import celery_breaker.web
 
 
 def modules() -> Iterator[str]:
@@ -24,6 +26,8 @@ def modules() -> Iterator[str]:
         celery_breaker.stores,
         celery_breaker.engine,
         celery_breaker.metrics,
+        celery_breaker.status,
+        celery_breaker.web,
     )
     for room in rooms:
         yield from (f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from celery_breaker.web import WebOptions, create_app
 from celery_breaker.web.console import console_of
+from celery_breaker.web.paths import apart
 from tests.engine.world import fail
 from tests.status.desks import office
 from tests.support.waiting import eventually
@@ -40,6 +43,17 @@ def test_mounted_without_a_lifespan_it_looks_from_the_first_request_on() -> None
         app.state.console.close()
 
 
+def test_mounted_its_pages_find_the_way_to_each_other() -> None:
+    async def page(request: Request) -> Response:
+        return PlainTextResponse(str(request.url_for("other", name="a/b")))
+
+    here = room(url_prefix="/x", routes=[Route("/page", page), Route("/b/{name:breaker}", page, name="other")])
+    outer = Starlette(routes=[Mount("/ops", app=here.app)])
+    client = client_of(outer, base_url="http://localhost")
+    assert client.get("/ops/x/page").text == "http://localhost/ops/x/b/a%2Fb"
+    assert client.get("/ops/x/b/a%2Fb").status_code == 200
+
+
 def test_a_sampler_of_the_users_is_left_alone() -> None:
     here = room()
     with client_of(here.app) as client:
@@ -63,6 +77,23 @@ def test_errors_are_pages_where_somebody_makes_pages_and_never_below_the_api() -
     client = client_of(here.app, base_url="http://localhost")
     browser = {"Accept": "text/html,*/*"}
     answer = client.get("/nothing", headers=browser)
-    assert (answer.status_code, answer.text) == (404, "page: Not Found")
+    assert (answer.status_code, answer.text) == (
+        404,
+        "page: there is nothing at this path; /api/v1/openapi.json lists what the API has",
+    )
     assert client.get("/nothing").headers["content-type"] == "application/problem+json"
     assert client.get(f"{API}/nothing", headers=browser).headers["content-type"] == "application/problem+json"
+
+
+def test_names_are_told_from_paths_where_the_server_hands_on_no_raw_path() -> None:
+    scope = {"type": "http", "path": "/b/50%/history", "raw_path": None}
+    assert apart(scope)["path"] == "/b/50%25/history"
+
+
+def test_web_sockets_are_turned_away() -> None:
+    here = room()
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client_of(here.app, base_url="http://localhost").websocket_connect("/events"),
+    ):
+        raise AssertionError("nobody should be let in")
