@@ -37,8 +37,8 @@ def run(
     with opened(context, reach=False) as desk:
         options = WebOptions(users=users_of(basic_auth), tokens=tuple(tokens), hosts=tuple(hosts), **asked)  # type: ignore[arg-type]
         can = "shows and steers" if options.allow_actions else "only shows; --allow-actions lets it steer"
-        expose = exports.exposer() if options.metrics else None
-        if options.metrics and expose is None:
+        expose = exports.exposer()
+        if expose is None:
             click.echo("It has no /metrics for want of prometheus_client: pip install 'celery-breaker[prometheus]'")
         serve(
             desk,
