@@ -392,6 +392,18 @@ def test_a_port_can_be_scraped_until_it_is_closed(at: Office) -> None:
         urllib.request.urlopen(url, timeout=10)
 
 
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=x", ";;=,", OPENMETRICS])
+def test_a_port_answers_any_accept_header(at: Office, accept: str) -> None:
+    served = serve(0, address="127.0.0.1", source=at.registry)
+    try:
+        request = urllib.request.Request(f"http://127.0.0.1:{served.port}/metrics", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            said = parsed(answer.read(), answer.headers["Content-Type"])
+        assert said("celery_breaker_store_connected") == 1
+    finally:
+        served.stop()
+
+
 def test_a_port_that_is_taken_is_one_line_and_no_failure(at: Office, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

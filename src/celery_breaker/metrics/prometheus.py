@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -20,6 +21,9 @@ from celery_breaker.metrics.labels import LIMIT, Labels
 from celery_breaker.metrics.source import Measured, Source
 from celery_breaker.metrics.table import METRICS, Kind, Metric
 from celery_breaker.status.sampler import Sampler
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 __all__ = ["BreakerCollector", "Served", "exposing", "exposition", "serve"]
 
@@ -152,11 +156,17 @@ def exposition(collector: BreakerCollector, accept: str = "") -> tuple[bytes, st
 
     Keep the collector from scrape to scrape: it does the counting.
     """
-    try:
-        encoder, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # a version that is no number
-        encoder, content_type = choose_encoder("")
+    encoder, content_type = choose_encoder(_readable(accept))
     return encoder(collector), content_type
+
+
+def _readable(accept: str) -> str:
+    """The header, or none in place of one that the client library stumbles over: a version that is no number."""
+    try:
+        choose_encoder(accept)
+    except (TypeError, ValueError):
+        return ""
+    return accept
 
 
 def exposing(sampler: Sampler) -> Callable[[str], tuple[bytes, str]]:
@@ -183,6 +193,13 @@ class Served:
         self._collector = collector
         self._server, self._thread = start_http_server(port, address, registry)
         self.port: int = self._server.server_port
+        inner = self._server.get_app()
+        assert inner is not None
+
+        def scraped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            return inner({**environ, "HTTP_ACCEPT": _readable(environ.get("HTTP_ACCEPT", ""))}, start_response)
+
+        self._server.set_app(scraped)
 
     def stop(self) -> None:
         """Close the port."""
