@@ -62,7 +62,7 @@ class Guard:
         except Problem as exc:
             await answer(Request(scope), exc)(scope, receive, dressed)
         except Exception as exc:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
+            logger.exception("%s %r failed", scope["method"], scope["path"])
             if started:
                 raise
             await answer(Request(scope), exc)(scope, receive, dressed)
