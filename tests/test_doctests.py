@@ -11,6 +11,7 @@ import pytest
 
 import celery_breaker.core
 import celery_breaker.engine
+import celery_breaker.metrics
 import celery_breaker.settings
 import celery_breaker.status
 import celery_breaker.stores
@@ -24,6 +25,7 @@ def modules() -> Iterator[str]:
         celery_breaker.core,
         celery_breaker.stores,
         celery_breaker.engine,
+        celery_breaker.metrics,
         celery_breaker.status,
         celery_breaker.web,
     )

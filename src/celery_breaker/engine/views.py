@@ -21,7 +21,8 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.link import Link
-from celery_breaker.engine.news import isolated, log_change, log_learned
+from celery_breaker.engine.meters import Meters
+from celery_breaker.engine.news import about, isolated, log_change, log_learned
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.stores.base import Store
@@ -56,6 +57,7 @@ class Views:
     Attributes:
         listeners: called with each `Change` that this process won, in the thread that won it, isolated.
         watchers: called with (cell, record before) when a view changed, isolated.
+        meters: whoever measures what this process does; see `Meter`.
         read_at: process clock at which records were last read; ``None`` before the first time.
     """
 
@@ -73,6 +75,7 @@ class Views:
         self.tended = tended
         self.listeners: list[Listener] = []
         self.watchers: list[Watcher] = []
+        self.meters = Meters()
         self.cells: dict[str, Cell] = {}
         self.clock = clock
         self.random = random
@@ -83,7 +86,7 @@ class Views:
         self._lock = threading.Lock()
         self._applying = threading.Lock()
         self._private: MemoryStore | None = None
-        self.link = Link(store, clock=clock, views=lambda: [cell.record for cell in self._cells()])
+        self.link = Link(store, clock=clock, views=lambda: [cell.record for cell in self._cells()], meter=self.meters)
         if isinstance(store, MemoryStore):
             self.link.heard(store.now())
 
@@ -193,7 +196,9 @@ class Views:
 
         Whoever had seen less may have been first; the higher generation wins.
         """
-        logger.warning("breaker %r: the store lost its record; written back as %s", cell.name, lost.state)
+        logger.warning(
+            "breaker %r: the store lost its record; written back as %s", cell.name, lost.state, extra=about(lost)
+        )
         if self._store_of(cell, lambda store: store.swap(lost, expected=expected)):
             self._apply(cell, replace(lost, version=expected + 1))
         else:
@@ -231,7 +236,9 @@ class Views:
             snapshot = self._store_of(cell, lambda store: store.read([cell.name]))
             if cell.applied_at <= started:  # else another thread has seen more since
                 self._learn(cell, snapshot.records[cell.name])
-        logger.error("breaker %r: gave up a change after %d lost swaps", cell.name, _SWAP_TRIES)
+        logger.error(
+            "breaker %r: gave up a change after %d lost swaps", cell.name, _SWAP_TRIES, extra=about(cell.record)
+        )
         return cell.record
 
     def win_permit(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
@@ -246,6 +253,7 @@ class Views:
             return None
         self.refresh([cell.name])
         if cell.record.generation == ticket.generation:
+            self.meters.permitted(cell.name)
             return ticket
         self.give_back(ticket)
         return cell.ticket if self.admission(cell) is machine.Admission.ADMIT else None
@@ -349,6 +357,7 @@ class Views:
 
     def _announce(self, change: Change) -> None:
         log_change(change)
+        self.meters.changed(change)
         for listener in self.listeners:
             isolated(listener, change)
         isolated(self.note, change.name, Book.HISTORY, [entry_of(change, by=self.worker)])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from celery_breaker.plugin import exports
 from celery_breaker.plugin.cli_session import Failure, opened
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def run(
     """
     try:
         from celery_breaker.web.options import WebOptions, users_of
+        from celery_breaker.web.scrape import metrics_route
         from celery_breaker.web.serve import serve
     except ImportError as exc:
         if (exc.name or "").startswith("celery_breaker"):
@@ -35,4 +37,12 @@ def run(
     with opened(context, reach=False) as desk:
         options = WebOptions(users=users_of(basic_auth), tokens=tuple(tokens), hosts=tuple(hosts), **asked)  # type: ignore[arg-type]
         can = "shows and steers" if options.allow_actions else "only shows; --allow-actions lets it steer"
-        serve(desk, options, announce=lambda url: click.echo(f"Dashboard on {url} ({can}). Ctrl-C ends it."))
+        expose = exports.exposer()
+        if expose is None:
+            click.echo("It has no /metrics for want of prometheus_client: pip install 'celery-breaker[prometheus]'")
+        serve(
+            desk,
+            options,
+            announce=lambda url: click.echo(f"Dashboard on {url} ({can}). Ctrl-C ends it."),
+            routes=[] if expose is None else [metrics_route(expose)],
+        )

@@ -272,8 +272,14 @@ class Deferrer:
     def _tell(self, refused: Refused, count: int) -> None:
         task_id = refused.message.headers.get("id")
         logger.debug(
-            "task %s[%s] set aside by breaker %r: %s", refused.task.name, task_id, refused.name, refused.action
+            "task %s[%s] set aside by breaker %r: %s",
+            refused.task.name,
+            task_id,
+            refused.name,
+            refused.action,
+            extra={"breaker": refused.name},
         )
+        self._registry.meters.deferred(refused.name, refused.action)
         if signals.task_deferred.receivers:
             signals.task_deferred.send(
                 sender=self._app,

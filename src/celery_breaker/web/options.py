@@ -26,15 +26,13 @@ class WebOptions:
             own names are, else any. A proxy in front, or a project that mounts the app, has a name to list here.
         allow_actions: without it nothing can be changed.
         show_args: show the arguments of parked tasks.
-        metrics: serve ``/metrics``.
 
     Raises:
         ConfigurationError: an option cannot work, or would let strangers in.
 
     Example:
         >>> WebOptions(users={"eve": "secret"}, allow_actions=True)
-        WebOptions(address='127.0.0.1', port=5556, url_prefix='', hosts=(), allow_actions=True, show_args=False, \
-metrics=True)
+        WebOptions(address='127.0.0.1', port=5556, url_prefix='', hosts=(), allow_actions=True, show_args=False)
     """
 
     address: str = "127.0.0.1"
@@ -45,7 +43,6 @@ metrics=True)
     hosts: tuple[str, ...] = ()
     allow_actions: bool = False
     show_args: bool = False
-    metrics: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "users", dict(self.users))

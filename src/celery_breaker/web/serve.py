@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
+from starlette.routing import BaseRoute
 
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.status import Desk
@@ -22,16 +23,19 @@ _PATIENCE = 3
 """Seconds that requests under way are given to end."""
 
 
-def serve(desk: Desk, options: WebOptions, *, announce: Callable[[str], object]) -> None:
+def serve(
+    desk: Desk, options: WebOptions, *, announce: Callable[[str], object], routes: Sequence[BaseRoute] = ()
+) -> None:
     """Serve the dashboard until SIGTERM or SIGINT; in the main thread.
 
     Args:
         announce: told the address, as soon as it can be opened.
+        routes: more of them, behind the same guard.
 
     Raises:
         ConfigurationError: the address cannot be had.
     """
-    app = create_app(desk, options=options)
+    app = create_app(desk, options=options, routes=routes)
     with _listening(options) as listener:
         config = uvicorn.Config(
             app,
