@@ -79,7 +79,7 @@ _TEXTS = ("what", "before", "reason", "by", "task", "task_id")
 
 def entry_of(change: Change, *, by: str) -> Entry:
     """What a change is in the journal; ``by`` is who won it, for one that no operator ordered."""
-    if change.overridden and not change.moved:
+    if not change.moved:  # else the operator's word came with it, or was lifted by it
         return Entry(
             at=change.at,
             event=Event.OVERRIDE,
