@@ -38,7 +38,7 @@ $(VENV)/.stamp-wheel: $(SOURCES) pyproject.toml README.md LICENSE $(VENV)/.stamp
 
 # The extras' dependencies change with pyproject.toml only, so a changed source file does not resolve them again.
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo,memcached,sqlalchemy]" --group test
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo,memcached,sqlalchemy,web]" --group test
 	@touch $@
 
 $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
@@ -46,7 +46,7 @@ $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 	@touch $@
 
 $(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo,django,memcached,sqlalchemy]" --group bench --requirement bench/requirements.txt
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo,django,memcached,sqlalchemy,web]" --group bench --requirement bench/requirements.txt
 	@touch $@
 
 $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
@@ -54,7 +54,7 @@ $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
 	@touch $@
 
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing]" --group lint
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing,web]" --group lint
 	@touch $@
 
 demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
