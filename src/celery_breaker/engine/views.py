@@ -208,8 +208,10 @@ class Views:
                 cell.passing = False
         self.link.run(lambda store: store.forget(name))
 
-    def change(self, cell: Cell, step: Callable[[Record, float], Record]) -> Record:
+    def change(self, cell: Cell, step: Callable[[Record, float], Record], *, by: str = "") -> Record:
         """Apply ``step(record, now)`` by compare-and-set and return the record as it stands then.
+
+        ``by`` is the operator who ordered it, if one did.
 
         Losing reads again and tries anew, so ``step`` may run several times. The winner announces the change.
         """
@@ -224,7 +226,7 @@ class Views:
                 after = replace(after, version=before.version + 1)
                 self._apply(cell, after)
                 if change := change_between(before, after, at=now):
-                    self._announce(change)
+                    self._announce(replace(change, by=by) if by else change)
                 return after
             started = self.clock()
             snapshot = self._store_of(cell, lambda store: store.read([cell.name]))

@@ -93,7 +93,7 @@ def override(
 
 def auto(context: CLIContext, names: Sequence[str], *, as_json: bool) -> None:
     """Lift the override."""
-    _act(context, names, actions.auto(), as_json=as_json)
+    _act(context, names, actions.auto(by=_operator()), as_json=as_json)
 
 
 def close(context: CLIContext, names: Sequence[str], *, reason: str, as_json: bool) -> None:

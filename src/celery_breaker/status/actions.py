@@ -13,10 +13,11 @@ __all__ = ["Action", "auto", "close", "force", "reset"]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A change of a record, and what must hold of it afterwards."""
+    """A change of a record, what must hold of it afterwards, and who ordered it."""
 
     step: Callable[[Record, float], Record]
     holds: Callable[[Record], bool]
+    by: str = ""
 
 
 def force(mode: Mode, *, by: str, reason: str = "", expires_in: float | None = None) -> Action:
@@ -24,14 +25,16 @@ def force(mode: Mode, *, by: str, reason: str = "", expires_in: float | None = N
     return Action(
         lambda record, now: machine.override(record, mode, now=now, reason=reason, by=by, expires_in=expires_in),
         lambda record: record.mode is mode,
+        by,
     )
 
 
-def auto() -> Action:
+def auto(*, by: str = "") -> Action:
     """Lift the override."""
     return Action(
         lambda record, now: machine.override(record, Mode.AUTO, now=now) if record.override else record,
         lambda record: record.mode is Mode.AUTO,
+        by,
     )
 
 
@@ -41,6 +44,7 @@ def close(*, by: str, reason: str = "") -> Action:
     return Action(
         lambda record, now: machine.close(record, now=now, reason=said),
         lambda record: record.state is State.CLOSED and record.mode is not Mode.FORCED_OPEN,
+        by,
     )
 
 
@@ -50,6 +54,7 @@ def reset(*, by: str, reason: str = "") -> Action:
     return Action(
         lambda record, now: machine.reset(record, now=now, reason=said),
         lambda record: record.state is State.CLOSED and record.override is None,
+        by,
     )
 
 

@@ -154,7 +154,7 @@ class Desk:
         cell = self.registry.cell(name)
         self.registry.refresh([name])
         self._be_sure()
-        record = self.registry.change(cell, action.step)
+        record = self.registry.change(cell, action.step, by=action.by)
         self._be_sure()
         if not action.holds(record):
             raise ConflictError(

@@ -21,6 +21,9 @@ from celery_breaker.web.sheet import error_page
 
 __all__ = ["create_app"]
 
+_INTERVAL = 0.5
+"""Seconds between two looks, so that a change is seen within a second."""
+
 
 def create_app(
     desk: Desk,
@@ -50,7 +53,9 @@ def create_app(
             application = Starlette(routes=[Mount("/breakers", app=dashboard), Mount("/", app=the_rest)])
     """
     options = options or WebOptions()
-    console = Console(desk=desk, sampler=sampler or Sampler(desk), options=options, owned=sampler is None)
+    console = Console(
+        desk=desk, sampler=sampler or Sampler(desk, interval=_INTERVAL), options=options, owned=sampler is None
+    )
     inner: list[BaseRoute] = [Mount("/api/v1", routes=api.routes(console)), *pages.routes(console), *routes]
     app = Starlette(
         routes=[Mount(options.url_prefix, routes=inner)] if options.url_prefix else inner,
