@@ -10,25 +10,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from celery_breaker.core.names import check_name
-from celery_breaker.core.record import Mode
 from celery_breaker.errors import BreakerError, ConfigurationError, UnknownBreakerError
 from celery_breaker.status import Status, actions
 from celery_breaker.status.sampler import Sampler
 from celery_breaker.status.words import plain, seconds_of, sentence, tasks
+from celery_breaker.web import orders
+from celery_breaker.web.api_actions import VERBS
 from celery_breaker.web.console import Console
 from celery_breaker.web.one import BreakerPages
-from celery_breaker.web.problems import problem_of
+from celery_breaker.web.problems import Problem, problem_of
 from celery_breaker.web.security import form_of, who
 from celery_breaker.web.sheet import redirected
 from celery_breaker.web.templating import address
 from celery_breaker.web.wall import Wall
 
 __all__ = ["Deeds"]
-
-_MOST = 500
-"""Characters of a reason."""
-
-_OVERRIDES = {str(mode): mode for mode in Mode if mode is not Mode.AUTO}
 
 
 class Deeds:
@@ -49,14 +45,14 @@ class Deeds:
             said = await run_in_threadpool(self._do, name, form, by=who(request))
         except UnknownBreakerError:
             raise
-        except BreakerError as exc:
+        except (BreakerError, Problem) as exc:
             return await self._refused(request, name, form, exc, parked=parked)
         return redirected(
             request, address("parked" if parked else "breaker", name=name), await self._settled(name, said)
         )
 
     async def _refused(
-        self, request: Request, name: str, form: Mapping[str, str], exc: BreakerError, *, parked: bool
+        self, request: Request, name: str, form: Mapping[str, str], exc: Exception, *, parked: bool
     ) -> Response:
         draw = self._pages.parked_sheet if parked else self._pages.breaker_sheet
         response = await run_in_threadpool(draw, request, name, form=form, error=plain(str(exc)))
@@ -97,19 +93,19 @@ class Deeds:
         return said or plain(sentence(status))
 
 
-def _action(action: str, form: Mapping[str, str], *, by: str) -> actions.Action:
-    reason = plain(form.get("reason", "")).strip()[:_MOST]
-    if action in _OVERRIDES:
-        expires = form.get("expires", "").strip()
-        expires_in = seconds_of(expires) if expires else None
-        return actions.force(_OVERRIDES[action], by=by, reason=reason, expires_in=expires_in)
-    if action == "auto":
-        return actions.auto()
-    if action == "close":
-        return actions.close(by=by, reason=reason)
-    if action == "reset":
-        return actions.reset(by=by, reason=reason)
-    raise ConfigurationError("nothing was chosen; pick what to do, and send the form again")
+def _action(word: str, form: Mapping[str, str], *, by: str) -> actions.Action:
+    verb = VERBS.get(word)
+    if verb is None:
+        raise ConfigurationError("nothing was chosen; pick what to do, and send the form again")
+    said = {
+        "reason": plain(form.get("reason", "")).strip()[: orders.LONGEST_REASON],
+        "expires": _expires(form.get("expires", "").strip()),
+    }
+    return verb.action(by=by, **{field: value for field, value in said.items() if field in verb.fields})
+
+
+def _expires(text: str) -> float | None:
+    return orders.expires("the time", seconds_of(text)) if text else None
 
 
 def _count(text: str) -> int | None:

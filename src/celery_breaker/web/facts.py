@@ -13,7 +13,7 @@ from celery_breaker.status.sampler import Seen
 
 __all__ = ["attendance", "changed", "chosen", "entry", "parked_task", "policy_of", "still"]
 
-_TICKING = ("since", "retry_after", "time_since_fault", "override_expires_in", "oldest_parked")
+_TICKING = ("since", "retry_after", "time_since_fault", "override_expires_in", "oldest_parked", "overdue")
 
 _UNTENDED = 1.5 * FULL_ROUND
 """Seconds without a round of any agent after which nobody tends; where nothing is open, one is made in `FULL_ROUND`."""

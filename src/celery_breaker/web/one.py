@@ -31,11 +31,11 @@ _LAST_PAGE = 200_000
 """Beyond it a broker would be asked for places that it has no numbers for."""
 
 _MODES = (
-    ("forced_open", "Force open", "refuse all calls"),
-    ("disabled", "Disable", "admit all calls, never open"),
-    ("observing", "Observe", "admit all calls, and tell what it would have done"),
+    ("open", "Force open", "refuse all calls"),
+    ("disable", "Disable", "admit all calls, never open"),
+    ("observe", "Observe", "admit all calls, and tell what it would have done"),
 )
-_BLANK = {"action": "forced_open", "reason": "", "expires": "", "count": ""}
+_BLANK = {"action": "open", "reason": "", "expires": "", "count": ""}
 
 
 class BreakerPages:

@@ -86,7 +86,8 @@ def steps_of(history: Iterable[Entry]) -> tuple[Step, ...]:
 
 def _step(entry: Entry) -> Step:
     look, says = _said(entry)
-    return Step(entry.at, look, plain(says), plain(entry.reason), plain(entry.by), entry.generation)
+    by = "" if f" by {entry.by}" in entry.reason else entry.by  # what was closed by hand says so itself
+    return Step(entry.at, look, plain(says), plain(entry.reason), plain(by), entry.generation)
 
 
 def _said(entry: Entry) -> tuple[str, str]:
