@@ -292,7 +292,7 @@ def test_what_is_no_name_is_no_mistake_of_ours(client: TestClient, address: str)
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a?b&c=d", "100%", "ünï", "a+b", "#", "smtp; drop"])
 def test_any_name_has_a_page(name: str) -> None:
-    room, client = open_room(declared=Declared(declared={name: QUICK}))
+    _, client = open_room(declared=Declared(declared={name: QUICK}))
     link = load(client, "./").one("tr", data_name=name)
     assert link.text.strip().startswith(name)
     [href] = [a.attributes["href"] for a in load(client, "./").all("a") if a.attributes["href"].startswith("breaker")]
