@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from celery_breaker.web import WebOptions, create_app
 from celery_breaker.web.console import console_of
+from celery_breaker.web.paths import apart
 from tests.engine.world import fail
 from tests.status.desks import office
 from tests.support.waiting import eventually
@@ -63,6 +66,23 @@ def test_errors_are_pages_where_somebody_makes_pages_and_never_below_the_api() -
     client = client_of(here.app, base_url="http://localhost")
     browser = {"Accept": "text/html,*/*"}
     answer = client.get("/nothing", headers=browser)
-    assert (answer.status_code, answer.text) == (404, "page: Not Found")
+    assert (answer.status_code, answer.text) == (
+        404,
+        "page: there is nothing at this path; /api/v1/openapi.json lists what the API has",
+    )
     assert client.get("/nothing").headers["content-type"] == "application/problem+json"
     assert client.get(f"{API}/nothing", headers=browser).headers["content-type"] == "application/problem+json"
+
+
+def test_names_are_told_from_paths_where_the_server_hands_on_no_raw_path() -> None:
+    scope = {"type": "http", "path": "/b/50%/history", "raw_path": None}
+    assert apart(scope)["path"] == "/b/50%25/history"
+
+
+def test_web_sockets_are_turned_away() -> None:
+    here = room()
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client_of(here.app, base_url="http://localhost").websocket_connect("/events"),
+    ):
+        raise AssertionError("nobody should be let in")

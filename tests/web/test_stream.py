@@ -168,6 +168,11 @@ def test_a_renderer_that_fails_hurts_nobody() -> None:
     live(listens)
 
 
+def test_who_asks_for_the_head_is_not_kept_waiting() -> None:
+    answer = room().client.head("/events")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+
+
 def test_data_of_several_lines_stays_one_event() -> None:
     assert event("page", "a\nb") == "event: page\ndata: a\ndata: b\n\n"
     assert event("page", "", number=3) == "id: 3\nevent: page\ndata: \n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +24,11 @@ __all__ = ["Sampler", "Seen"]
 
 logger = logging.getLogger(__name__)
 
-_WINDOWS_AT_ONCE = 500
-"""Windows of quiet breakers that are looked at in one go; the others have their turn later."""
+_ROUND = 5.0
+"""Seconds in which the window of each quiet breaker has its turn."""
+
+_FEW, _MANY = 50, 500
+"""Windows of quiet breakers that are looked at in one go: so few always, and never more; then a round takes longer."""
 
 _WORKERS_EVERY = 5.0
 """Seconds between two times that the workers are asked."""
@@ -148,7 +152,8 @@ class Sampler:
             self._totals.pop(name, None)
         if not self._turn:
             self._turn = sorted(statuses)
-        self._due, self._turn = frozenset(self._turn[:_WINDOWS_AT_ONCE]), self._turn[_WINDOWS_AT_ONCE:]
+        share = min(max(_FEW, math.ceil(len(statuses) * self.interval / _ROUND)), _MANY)
+        self._due, self._turn = frozenset(self._turn[:share]), self._turn[share:]
 
     def _window(self, cell: Cell) -> Totals:
         """The window of a breaker; what was seen last if nothing goes on and it is not its turn."""

@@ -69,10 +69,14 @@ async def breakers(request: Request) -> Response:
     page = page_asked(query)
     states, modes = _words(query, "state", State), _words(query, "mode", Mode)
     seen = await _seen(request)
-    found = facts.chosen(seen.statuses.values(), name=query.get("name", [""])[-1], states=states, modes=modes)
-    shown = page.of(urgent_first(found))
-    answer = {**page.as_dict((status.as_dict() for status in shown), total=len(found)), "at": seen.at}
-    return json_answer(request, answer, tag=[len(found), page.number, page.limit, *map(facts.still, shown)])
+
+    def answer() -> Response:
+        found = facts.chosen(seen.statuses.values(), name=query.get("name", [""])[-1], states=states, modes=modes)
+        shown = page.of(urgent_first(found))
+        said = {**page.as_dict((status.as_dict() for status in shown), total=len(found)), "at": seen.at}
+        return json_answer(request, said, tag=[len(found), page.number, page.limit, *map(facts.still, shown)])
+
+    return await run_in_threadpool(answer)  # there may be ten thousand
 
 
 async def workers(request: Request) -> Response:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from operator import attrgetter
 
 from celery_breaker.core.journal import Entry
 from celery_breaker.core.policy import Policy
@@ -14,16 +15,15 @@ from celery_breaker.status.sampler import Seen
 __all__ = ["attendance", "changed", "chosen", "entry", "parked_task", "policy_of", "still"]
 
 _TICKING = ("since", "retry_after", "time_since_fault", "override_expires_in", "oldest_parked", "overdue")
+_steady = attrgetter(*(field.name for field in dataclasses.fields(Status) if field.name not in _TICKING))
 
 _UNTENDED = 1.5 * FULL_ROUND
 """Seconds without a round of any agent after which nobody tends; where nothing is open, one is made in `FULL_ROUND`."""
 
 
-def still(status: Status) -> Mapping[str, object]:
+def still(status: Status) -> tuple[object, ...]:
     """A status without what only counts seconds: differs when something happened."""
-    fields = status.as_dict()
-    ended = {name: fields.pop(name) for name in _TICKING}
-    return {**fields, "due": ended["retry_after"] == 0, "lasts": ended["retry_after"] is None}
+    return (*_steady(status), status.retry_after == 0, status.retry_after is None)
 
 
 def changed(before: Seen, seen: Seen) -> list[Status]:

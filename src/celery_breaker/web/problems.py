@@ -32,6 +32,11 @@ _STATUSES: tuple[tuple[type[BreakerError], int, Mapping[str, str]], ...] = (
     (BrokerError, 502, _RETRY),
 )
 
+_SAID = {
+    404: "there is nothing at this path; /api/v1/openapi.json lists what the API has",
+    405: "this path does not take this method; /api/v1/openapi.json lists those that it takes",
+}
+
 
 class Problem(Exception):
     """Ends a request.
@@ -63,7 +68,7 @@ def problem_of(exc: Exception) -> Problem:
     if isinstance(exc, Problem):
         return exc
     if isinstance(exc, HTTPException):
-        return Problem(exc.status_code, exc.detail, headers=exc.headers)
+        return Problem(exc.status_code, _SAID.get(exc.status_code, exc.detail), headers=exc.headers)
     for kind, status, headers in _STATUSES:
         if isinstance(exc, kind):
             return Problem(status, str(exc), headers=headers)

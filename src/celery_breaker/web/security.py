@@ -106,7 +106,10 @@ def check_host(headers: Headers, options: WebOptions) -> None:
     else:
         welcome = not is_loopback(options.address) or is_loopback(host)
     if not welcome:
-        raise Problem(421, f"this dashboard does not answer for host {host[:200]!r}; name it in its option hosts")
+        said = (
+            f"this dashboard does not answer for host {host[:200]!r}; allow it with --allow-host, or the option hosts"
+        )
+        raise Problem(421, said)
 
 
 def _hostname(host: str) -> str:

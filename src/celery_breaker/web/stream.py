@@ -158,6 +158,9 @@ class _Answer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
         client = self._stream.join()
         serving = asyncio.ensure_future(self._stream.serve(client, send))
         others = [asyncio.ensure_future(client.ended.wait()), asyncio.ensure_future(_gone(receive))]
