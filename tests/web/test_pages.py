@@ -277,6 +277,13 @@ def test_one_broken_worker_shows(room: Room, client: TestClient) -> None:
     assert "90% of the failures are of celery@bad: look at that worker first." in page.text
 
 
+def test_after_a_trip_the_last_failures_say_which_worker_it_was(room: Room, client: TestClient) -> None:
+    trip(room)
+    page = load(client, "breaker?name=smtp")
+    assert "Of the last failures; the window has none." in page.text
+    assert page.one("table", class_="bars").text.split() == ["WorkerFailuresShareweb3"]
+
+
 def test_an_unknown_breaker_is_a_page_that_names_the_nearest(client: TestClient) -> None:
     page = load(client, "breaker?name=smpt", 404)
     assert "did you mean 'smtp'" in page.text

@@ -70,6 +70,24 @@ def test_first_comes_the_whole_page_and_then_only_rows_that_changed(at: Room) ->
     watching(at, "live", body)
 
 
+def test_what_happens_right_after_a_page_was_opened_is_spoken_too(at: Room) -> None:
+    async def body(page: Watcher) -> None:
+        await page.news()
+        fail(at.at.registry, 3, "svc-007")
+        at.sampler.look()
+        assert (await page.news())["say"] == "svc-007 is open"
+
+    watching(at, "live", body)
+
+
+def test_a_list_that_is_empty_is_said_to_be(at: Room) -> None:
+    async def body(page: Watcher) -> None:
+        news = await page.news()
+        assert (news["order"], "rows" in news) == ([], False)
+
+    watching(at, "live?state=open", body)
+
+
 def test_while_nothing_changes_nothing_is_sent(at: Room) -> None:
     async def body(page: Watcher) -> None:
         await page.news()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from celery_breaker.status import Desk, Status
 from celery_breaker.status.sampler import Sampler, Seen
@@ -29,7 +30,8 @@ def detail(wall: Wall, seen: Seen, status: Status, *, desk: Desk, sampler: Sampl
     told = Course(list(sampler.series(status.name)), journal.history, end)
     window = story.window_words(desk.catalogue.of(status.name))
     drawn = (calls_chart(told, window=window), parked_chart(told))
-    failing, note = story.workers_of(status.workers)
+    recent = Counter(entry.by for entry in journal.failures if entry.by)  # a trip begins a new window
+    failing, note = story.workers_of(status.workers or recent)
     facts = {
         "row": row,
         "trips": status.trips if status.state != "closed" else 0,
@@ -44,7 +46,7 @@ def detail(wall: Wall, seen: Seen, status: Status, *, desk: Desk, sampler: Sampl
             "banners": banner_part(seen, tend_interval=desk.tend_interval),
             "head": _part("head.html", **facts),
             "charts": _part("charts.html", drawn=drawn),
-            "failing": _part("failing.html", workers=failing, note=note),
+            "failing": _part("failing.html", workers=failing, note=note, recent=not status.workers),
             "failures": _part("failures.html", failures=failures, error=journal.error),
             "timeline": _part("timeline.html", steps=steps, error=journal.error),
         },

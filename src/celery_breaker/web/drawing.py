@@ -27,12 +27,13 @@ class Drawing:
     """A page at one moment: its parts by id, and the rows of its list, in order, by the names of their breakers.
 
     Attributes:
+        rows: ``None`` if it has no list.
         looks: how each breaker looks that is watched on it; changes of these are spoken.
     """
 
     title: str
     parts: Mapping[str, Part]
-    rows: Mapping[str, Part] = field(default_factory=dict)
+    rows: Mapping[str, Part] | None = None
     looks: Mapping[str, str] = field(default_factory=dict)
 
     def html(self, now: float) -> dict[str, str]:
@@ -41,21 +42,21 @@ class Drawing:
 
     def row_html(self, now: float) -> list[str]:
         """All rows as HTML."""
-        return [part.draw(now) for part in self.rows.values()]
+        return [part.draw(now) for part in (self.rows or {}).values()]
 
 
 class Trace:
-    """What was sent of a page, so that only what is new is sent next. Not thread-safe."""
+    """What was sent of a page, so that only what is new is sent next. Not thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        looks: of the breakers on it when somebody came who was sent the whole.
+    """
+
+    def __init__(self, looks: Mapping[str, str] | None = None) -> None:
         self._title = ""
         self._parts: dict[str, object] = {}
-        self._rows: dict[str, object] = {}
-        self._looks: Mapping[str, str] = {}
-
-    def forget(self) -> None:
-        """Nothing was sent."""
-        self.__init__()  # type: ignore[misc]
+        self._rows: dict[str, object] | None = None
+        self._looks = looks or {}
 
     def new(self, drawing: Drawing, now: float) -> str:
         """What is new, as one line of JSON; empty if nothing is."""
@@ -63,14 +64,16 @@ class Trace:
         if drawing.title != self._title:
             fresh["title"] = drawing.title
         fresh |= _some("parts", _changed(drawing.parts, self._parts, now))
-        fresh |= _some("rows", _changed(drawing.rows, self._rows, now))
-        if list(drawing.rows) != list(self._rows):
-            fresh["order"] = list(drawing.rows)
+        if drawing.rows is not None:
+            known = self._rows or {}
+            fresh |= _some("rows", _changed(drawing.rows, known, now))
+            if self._rows is None or list(drawing.rows) != list(known):
+                fresh["order"] = list(drawing.rows)
+            self._rows = {name: part.shows for name, part in drawing.rows.items()}
         if self._looks and (said := _said(self._looks, drawing.looks)):
             fresh["say"] = said
         self._title, self._looks = drawing.title, drawing.looks
         self._parts = {name: part.shows for name, part in drawing.parts.items()}
-        self._rows = {name: part.shows for name, part in drawing.rows.items()}
         return json.dumps({"now": now, **fresh}, separators=(",", ":")) if fresh else ""
 
 

@@ -62,7 +62,7 @@ class _News:
     def render(self, before: Seen, seen: Seen) -> str:
         """See `Stream`."""
         if self._number != before.number:  # nobody listened meanwhile, so nobody has what was sent last
-            self._trace.forget()
+            self._trace = Trace(self._draw(before).looks)
         self._number = seen.number
         return self._event(self._trace, seen)
 
