@@ -281,7 +281,7 @@ def test_after_a_trip_the_last_failures_say_which_worker_it_was(room: Room, clie
     trip(room)
     page = load(client, "breaker?name=smtp")
     assert "Of the last failures; the window has none." in page.text
-    assert page.one("table", class_="bars").text.split() == ["WorkerFailuresShareweb3"]
+    assert page.one("table", class_="bars").text.split()[-1] == "web3"
 
 
 def test_an_unknown_breaker_is_a_page_that_names_the_nearest(client: TestClient) -> None:

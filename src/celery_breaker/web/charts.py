@@ -34,6 +34,9 @@ _SPARK_SPAN = 600.0
 SPARK_STEP = 10.0
 """Seconds by which it moves on: less often than one looks, for each move is a row drawn anew."""
 
+_HOT = 0.25
+"""Failure rate that should catch the eye."""
+
 _SPAN, _SHORTEST = 3600.0, 60.0
 """Seconds that a chart looks back, and those that it spans at the least."""
 
@@ -48,12 +51,14 @@ class Spark:
     Attributes:
         threshold: how high the rate that trips is drawn; ``None`` if none is.
         words: the same for who cannot see it.
+        hot: a good part of the calls failed at some time.
     """
 
     line: str
     area: str
     threshold: float | None
     words: str
+    hot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def spark(points: Iterable[Point], *, end: float, threshold: float = 0.0) -> Spa
     corners = [(_x(moment, begin, end, SPARK_WIDTH), 1 + height * (1 - rate)) for moment, rate in rates]
     level = round(1 + height * (1 - threshold), 1) if 0 < threshold < 1 else None
     words = f"at worst {peak:.0%} in the last 10 minutes" if peak else ""
-    return Spark(_path(corners), _filled(corners, 1 + height) if peak else "", level, words)
+    return Spark(_path(corners), _filled(corners, 1 + height) if peak else "", level, words, hot=peak >= _HOT)
 
 
 # --- charts -----------------------------------------------------------------------------------------------------------

@@ -37,7 +37,6 @@ def detail(wall: Wall, seen: Seen, status: Status, *, desk: Desk, sampler: Sampl
         "trips": status.trips if status.state != "closed" else 0,
         "fault": None if status.time_since_fault is None else float(round(seen.at - status.time_since_fault)),
         "rate": status.release_rate if status.returning else 0.0,
-        "generation": status.generation,
     }
     steps, failures = story.steps_of(journal.history), story.failures_of(journal.failures)
     return Drawing(

@@ -87,7 +87,8 @@ def steps_of(history: Iterable[Entry]) -> tuple[Step, ...]:
 def _step(entry: Entry) -> Step:
     look, says = _said(entry)
     by = "" if f" by {entry.by}" in entry.reason else entry.by  # what was closed by hand says so itself
-    return Step(entry.at, look, plain(says), plain(entry.reason), plain(by), entry.generation)
+    why = "" if entry.what == State.HALF_OPEN else entry.reason  # that is still the reason why it opened
+    return Step(entry.at, look, plain(says), plain(why), plain(by), entry.generation)
 
 
 def _said(entry: Entry) -> tuple[str, str]:
