@@ -217,6 +217,22 @@ def test_a_store_on_the_server_of_the_results_takes_what_celery_knows_of_that_se
     assert dict(derived("redis://r:1/0", explicit="redis://other:1/5", conf=conf).options) == {}
 
 
+@pytest.mark.parametrize(
+    ("explicit", "taken"),
+    [
+        ("redis://r:1/5", {"username", "password"}),
+        ("redis://u@r:1/5", {"username", "password"}),  # the URL's user goes over it, and has no password of its own
+        ("redis://:q@r:1/5", set()),
+        ("redis://u:q@r:1/5", set()),
+        ("redis://r:1/5?password=q", set()),
+        ("redis://r:1/5?credential_provider=mod:Provider", set()),
+    ],
+)
+def test_a_store_with_a_password_of_its_own_takes_no_credentials_of_celery_s(explicit: str, taken: set[str]) -> None:
+    conf = {"redis_username": "u", "redis_password": "p"}
+    assert set(derived("redis://r:1/0", explicit=explicit, conf=conf).options) == taken
+
+
 def test_breaker_store_options_go_over_celery_s() -> None:
     conf = {"result_backend_transport_options": {"master_name": "m"}}
     found = derived("sentinel://a:1", conf=conf, options={"master_name": "other"})

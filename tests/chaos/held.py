@@ -1,4 +1,4 @@
-"""Tasks whose end is in the test's hand, and pairs of workers to run them on."""
+"""Tasks whose end is in the test's hand, and workers to run them on."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def pair(worker_factory: WorkerFactory, conf: Mapping[str, Any], **options: Any)
     """Two workers that share their breakers and nothing else: one takes the queue ``one``, the other ``two``."""
     options = {"conf": conf, "concurrency": 3, "args": QUIET, "wait": False, **options}
     workers = worker_factory(queues=["one"], **options), worker_factory(queues=["two"], **options)
+    for worker in workers:
+        worker.wait_ready()
+    _ = workers[0].app  # the app of the test, from now on
+    return workers
+
+
+def fleet(worker_factory: WorkerFactory, size: int, **options: Any) -> list[Worker]:
+    """Workers of a queue each (``q0``, ``q1``, …), and all of the queue ``celery``, that keep no results."""
+    options = {"backend": None, "args": QUIET, "wait": False, "pool": "threads", **options}
+    workers = [worker_factory(queues=["celery", f"q{number}"], **options) for number in range(size)]
     for worker in workers:
         worker.wait_ready()
     _ = workers[0].app  # the app of the test, from now on

@@ -17,7 +17,7 @@ from tests.chaos.chance import LONG, Chance
 from tests.chaos.held import QUIET, becomes, pair, record_of
 from tests.chaos.watched_loop import TURNS_VARIABLE, Turn, read_turns
 from tests.integration import guarded
-from tests.support.breakers import QUICK, Seen, breaker_in, conf
+from tests.support.breakers import QUICK, REJOIN, Seen, breaker_in, conf, logged
 from tests.support.servers import RedisServer
 from tests.support.service import Service
 from tests.support.waiting import eventually
@@ -31,9 +31,6 @@ LONGEST_STALL = 0.05 if LONG else 0.2
 
 IN_FLIGHT = 4
 """Calls under way as a breaker trips: of two workers with one slot, for a call takes no time and the news does."""
-
-REJOIN = 5.0
-"""Seconds after the store's return."""
 
 
 # --- it hangs ---------------------------------------------------------------------------------------------------------
@@ -169,15 +166,6 @@ def alone(
 
 def served(results: list[Any]) -> int:
     return sum(result.state == "SUCCESS" for result in results)
-
-
-def logged(worker: Worker, text: str, times: int, *, timeout: float = 20.0) -> None:
-    """Wait until the worker has logged this so often."""
-    eventually(
-        lambda: worker.logs().count(text) >= times,
-        lambda: f"{worker.name} should log {text!r} {times} times:\n{worker.tail()}",
-        timeout=timeout,
-    )
 
 
 # --- it forgets -------------------------------------------------------------------------------------------------------

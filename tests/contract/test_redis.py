@@ -14,6 +14,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from celery_breaker.core.journal import Book
 from celery_breaker.core.record import Record, State, encode
 from celery_breaker.core.windows import Delta, Window
 from celery_breaker.errors import StoreError
@@ -344,3 +345,16 @@ def test_a_server_that_forgets_its_scripts_before_each_command_is_sent_them_whol
 
     monkeypatch.setattr(store._client, "execute", forgetful)
     use_all(store)
+
+
+def test_a_key_of_another_type_is_no_journal_and_is_taken_over(store: RedisStore, client: redis.Redis) -> None:
+    for book in Book:
+        client.set(store._key("smtp", str(book)), "what else")
+        assert store.notes("smtp", book) == []
+        store.note("smtp", book, ["one", "two"])
+        assert store.notes("smtp", book) == ["two", "one"]
+
+
+def test_a_journal_does_not_stay_for_ever(store: RedisStore, client: redis.Redis) -> None:
+    store.note("smtp", Book.HISTORY, ["one"])
+    assert 29 * 86_400 < client.ttl(store._key("smtp", "history")) <= 30 * 86_400

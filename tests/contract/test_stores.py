@@ -11,6 +11,7 @@ import pytest
 
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.cas import CasStore, Key
+from celery_breaker.stores.memcached import MemcachedStore
 from celery_breaker.stores.memory import MemoryStore
 from celery_breaker.stores.message import MessageStore
 from celery_breaker.stores.redis import RedisStore
@@ -21,6 +22,7 @@ from tests.support import django_stores
 from tests.support.redis_topologies import Cluster, Sentinels
 from tests.support.servers import RedisServer
 from tests.support.servers_mariadb import MariaDBServer
+from tests.support.servers_memcached import MemcachedServer
 from tests.support.servers_postgres import PostgresServer
 
 LONG = os.environ.get("CELERY_BREAKER_CHAOS") == "long"
@@ -127,3 +129,9 @@ class TestDjangoOnMariaDB(OnValues):
     @pytest.fixture
     def opener(self, mariadb_server: MariaDBServer) -> Opener:
         return django_stores.django_opener(mariadb_server.django)
+
+
+class TestMemcached(OnValues):
+    @pytest.fixture
+    def opener(self, memcached_server: MemcachedServer) -> Opener:
+        return partial(MemcachedStore, memcached_server.url, prefix=fresh_prefix(), timeout=5.0)

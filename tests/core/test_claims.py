@@ -36,3 +36,19 @@ def test_the_next_place_falls_free_with_the_first_claim_that_ends() -> None:
     claims = {"a": Claim(1.0, until=15.0), "b": Claim(2.0, until=12.0)}
     assert free_in(claims, limit=2, now=10.0).free_in == 2.0
     assert free_in(claims, limit=1, now=10.0).free_in == 5.0
+
+
+def test_places_that_are_not_all_taken_are_free_at_once() -> None:
+    assert free_in({"a": Claim(1.0, until=15.0)}, limit=2, now=20.0).free_in == 0.0
+    assert not free_in({"a": Claim(1.0, until=15.0)}, limit=1, now=10.0).held
+
+
+def test_of_many_claims_so_many_have_to_end_that_one_place_is_free() -> None:
+    claims = {name: Claim(1.0, until=until) for name, until in (("a", 11.0), ("b", 12.0), ("c", 13.0), ("d", 14.0))}
+    assert [free_in(claims, limit=limit, now=10.0).free_in for limit in (4, 3, 2, 1)] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_of_claims_of_one_moment_the_name_decides() -> None:
+    two = {"b": Claim(1.0, 60.0, own=True), "a": Claim(1.0, 60.0)}
+    assert stands(two, "a", limit=1)
+    assert not stands(two, "b", limit=1)

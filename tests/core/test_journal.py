@@ -89,3 +89,28 @@ def test_values_that_cannot_be_are_no_entry() -> None:
 
 def test_changes_are_kept_for_longer_than_failures() -> None:
     assert Book.HISTORY.keep > Book.FAILURES.keep
+
+
+def test_a_word_that_comes_with_a_transition_is_the_transition_s() -> None:
+    forced = replace(CLOSED, override=Override(mode=Mode.FORCED_OPEN, since=1.0, by="eve"))
+    entry = entry_of(changed(forced, replace(OPEN, override=None)), by="celery@one")
+    assert (entry.event, entry.before, entry.what, entry.by) == (Event.TRANSITION, "closed", "open", "celery@one")
+
+
+def test_each_word_of_an_operator_says_the_mode_before_and_the_generation() -> None:
+    before = replace(OPEN, override=Override(mode=Mode.DISABLED, since=1.0, by="adam"))
+    after = replace(OPEN, override=Override(mode=Mode.OBSERVING, since=5.0, by="eve"))
+    entry = entry_of(changed(before, after), by="celery@one")
+    assert (entry.before, entry.what, entry.generation, entry.at) == ("disabled", "observing", 1, 5.0)
+
+
+def test_texts_are_cut_at_five_hundred_characters() -> None:
+    entry = decode_entry(encode_entry(Entry(at=1.0, event=Event.FAILURE, what="x" * 501, reason="y" * 500)))
+    assert entry is not None
+    assert (len(entry.what), entry.reason) == (500, "y" * 500)
+
+
+def test_times_go_to_the_end_of_what_is_exact_and_no_further() -> None:
+    assert decode_entry('{"event":"purged","at":999999999999}') is not None
+    assert decode_entry('{"event":"purged","at":1e12}') is None
+    assert decode_entry('{"event":"purged"}') is None

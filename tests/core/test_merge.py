@@ -147,3 +147,128 @@ def test_of_two_ends_of_one_probe_the_failure_wins() -> None:
     passed = machine.probe_succeeded(half_open.record, POLICY, generation=2, now=NOW)
     both = [written(half_open, record, now=NOW) for record in (failed, passed)]
     assert merge(*both).record.state is State.OPEN
+
+
+def test_what_is_known_after_a_write_says_how_many_writes_led_there_and_when_an_operator_spoke() -> None:
+    first = written(None, Record(name="smtp", version=41), now=NOW)
+    assert (first.writes, first.word, first.record.version) == (1, 0, 0)
+    spoken = written(first, machine.override(first.record, Mode.DISABLED, now=NOW), now=NOW)
+    assert (spoken.writes, spoken.word) == (2, int(NOW * 1000))
+    same = written(spoken, replace(spoken.record, ramp=7.0), now=NOW + 9)
+    assert (same.writes, same.word) == (3, int(NOW * 1000)), "nobody spoke"
+    at_once = written(same, machine.override(same.record, Mode.AUTO, now=NOW), now=NOW)
+    assert at_once.word == int(NOW * 1000) + 1, "later than all that was known"
+
+
+def test_a_mark_tells_states_apart_and_words_apart() -> None:
+    base = Said.of(Record(name="smtp"), writes=3, word=9)
+    ramped = Said.of(Record(name="smtp", ramp=5.0), writes=3, word=9)
+    forced = Said.of(Record(name="smtp", override=Override(mode=Mode.DISABLED, since=1.0)), writes=3, word=9)
+    assert (base.mark.generation, base.mark.writes, base.mark.word) == (0, 3, 9)
+    assert base.mark.state != ramped.mark.state
+    assert base.mark.override == ramped.mark.override
+    assert base.mark.state == forced.mark.state, "an operator's word is no part of the state"
+    assert base.mark.override != forced.mark.override
+
+
+def test_marks_of_different_breakers_differ_though_they_know_nothing() -> None:
+    one, other = (Said.of(Record(name=name), writes=0, word=0).mark for name in ("smtp", "crm"))
+    assert one != other
+
+
+def test_versions_do_not_travel() -> None:
+    said = Said.of(Record(name="smtp", version=41), writes=1, word=0)
+    assert said.record.version == 0
+    assert Said.decode(said.encode()).record.version == 0
+    assert said.mark == Said.of(Record(name="smtp", version=7), writes=1, word=0).mark
+
+
+def test_what_a_newer_release_adds_to_a_message_is_ignored() -> None:
+    said = Said.of(Record(name="smtp"), writes=1, word=2)
+    assert Said.decode([*said.encode(), "more"]) == said
+
+
+@pytest.mark.parametrize("number", [0, 2**53 - 1])
+def test_the_largest_numbers_that_are_exact_everywhere_are_read(number: int) -> None:
+    said = Said.decode([f'{{"name":"smtp","generation":{number}}}', number, number])
+    assert (said.record.generation, said.writes, said.word) == (number, number, number)
+    assert Mark.of([number] * 5) == Mark(*[number] * 5)
+
+
+@pytest.mark.parametrize("place", range(1, 3))
+def test_numbers_that_are_not_exact_everywhere_are_refused(place: int) -> None:
+    raw: list[object] = ['{"name":"smtp"}', 0, 0]
+    raw[place] = 2**53
+    with pytest.raises(ValueError, match=r"^no record of a breaker: a number is none$"):
+        Said.decode(raw)
+    with pytest.raises(ValueError, match=r"^no record of a breaker: a generation is none$"):
+        Said.decode([f'{{"name":"smtp","generation":{2**53}}}', 0, 0])
+    with pytest.raises(ValueError, match=r"^no record of a breaker$"):
+        Said.decode(raw[:2])
+
+
+@pytest.mark.parametrize("number", [-1, 0])
+def test_a_mark_s_numbers_begin_at_minus_one(number: int) -> None:
+    assert Mark.of((number,) * 5).word == number
+
+
+@pytest.mark.parametrize("raw", [None, [0] * 4, [0] * 6, "00000"])
+def test_a_mark_has_five_numbers(raw: object) -> None:
+    with pytest.raises(ValueError, match=r"^no mark of a breaker$"):
+        Mark.of(raw)
+
+
+@pytest.mark.parametrize("number", [-2, 2**53, 1.0, True, None])
+def test_a_mark_of_what_is_no_number_is_none(number: object) -> None:
+    with pytest.raises(ValueError, match=r"^no mark of a breaker: a number is none$"):
+        Mark.of([0, 0, 0, 0, number])
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "may_know_more"),
+    [
+        ((1, 0, 0, 0, 0), (0, 9, 9, 0, 0), True),
+        ((0, 9, 9, 0, 0), (1, 0, 0, 0, 0), False),
+        ((1, 2, 5, 0, 0), (1, 1, 5, 0, 0), True),
+        ((1, 1, 5, 0, 0), (1, 2, 5, 0, 0), False),
+        ((1, 1, 5, 0, 0), (1, 1, 6, 0, 0), True),
+        ((1, 1, 6, 0, 0), (1, 1, 5, 0, 0), True),
+        ((1, 1, 5, 2, 0), (1, 1, 5, 1, 9), True),
+        ((1, 1, 5, 1, 9), (1, 1, 5, 2, 0), False),
+        ((1, 1, 5, 1, 9), (1, 1, 5, 1, 8), True),
+        ((0, 0, 0, 2, 0), (9, 9, 9, 1, 0), True),
+        ((1, 1, 5, 1, 9), (1, 1, 5, 1, 9), False),
+    ],
+)
+def test_what_counts_as_news(mine: tuple[int, ...], theirs: tuple[int, ...], may_know_more: bool) -> None:
+    assert news(Mark(*mine), Mark(*theirs)) is may_know_more
+
+
+def test_ties_go_to_the_careful_state_then_to_the_longer_interval() -> None:
+    def said(state: State, until: float = 0.0) -> Said:
+        return Said.of(Record(name="smtp", state=state, until=until, generation=1), writes=1, word=0)
+
+    assert merge(said(State.HALF_OPEN), said(State.CLOSED)).record.state is State.CLOSED
+    assert merge(said(State.CLOSED), said(State.OPEN)).record.state is State.OPEN
+    assert merge(said(State.OPEN, 5.0), said(State.OPEN, 7.0)).record.until == 7.0
+    assert merge(said(State.OPEN, 7.0), said(State.OPEN, 5.0)).record.until == 7.0
+
+
+def test_of_words_of_the_same_moment_one_that_forces_wins_then_the_later() -> None:
+    def said(since: float | None) -> Said:
+        override = None if since is None else Override(mode=Mode.DISABLED, since=since)
+        return Said.of(Record(name="smtp", override=override), writes=1, word=5)
+
+    assert merge(said(None), said(1.0)).record.override is not None
+    merged = merge(said(2.0), said(1.0)).record.override
+    assert merged is not None
+    assert merged.since == 2.0
+
+
+def test_what_is_merged_keeps_the_writes_of_the_state_and_the_moment_of_the_word() -> None:
+    spoken = Said.of(Record(name="smtp", override=Override(mode=Mode.DISABLED, since=1.0)), writes=9, word=7)
+    moved = Said.of(Record(name="smtp", generation=4, state=State.OPEN), writes=2, word=3)
+    merged = merge(spoken, moved)
+    assert (merged.writes, merged.word) == (2, 7)
+    assert (merged.record.generation, merged.record.mode) == (4, Mode.DISABLED)
+    assert merged == Said.of(merged.record, writes=2, word=7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import pytest
@@ -81,6 +82,30 @@ def test_stopping_runs_the_work_a_last_time(background: Background, work: Work) 
     background.start()
     work.turns.get(timeout=10)
     background.stop(timeout=10)
+    assert work.turns.get(timeout=10) == "a-thread"
+    assert not background.running
+
+
+def test_stopping_while_another_thread_starts_it_waits_for_its_end(
+    background: Background, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun, go_on = threading.Thread.start, threading.Event(), threading.Event()
+
+    def start_slowly(thread: threading.Thread) -> None:
+        if thread.name == "a-thread":
+            begun.set()
+            go_on.wait(10)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_slowly)
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(background.start)
+        assert begun.wait(10)
+        stopping = pool.submit(background.stop, 10)
+        assert background._event.wait(10)
+        go_on.set()
+        stopping.result(10)
+        starting.result(10)
     assert work.turns.get(timeout=10) == "a-thread"
     assert not background.running
 

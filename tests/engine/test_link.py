@@ -34,6 +34,24 @@ def rejoin(world: World, registry: Registry) -> None:
     assert registry.link.connected
 
 
+@pytest.mark.parametrize("refresh", [0.25, 1.0, 600.0])
+def test_a_store_s_return_is_noticed_within_five_seconds_however_rarely_records_are_read(
+    world: World, refresh: float
+) -> None:
+    registry = world.process(refresh=refresh)
+    world.server.down = True
+    registry.refresh()
+    for _ in range(20):
+        pause = registry.work()
+        world.clock.advance(pause)
+    world.server.down = False  # just after a try
+    back = world.clock() - pause
+    while not registry.link.connected:
+        pause = registry.work()
+        world.clock.advance(pause)
+    assert world.clock() - pause - back <= 5
+
+
 # --- away -------------------------------------------------------------------------------------------------------------
 
 

@@ -609,6 +609,28 @@ def test_a_trip_is_a_warning_and_a_third_in_a_row_an_error(
     assert caplog.records[0].__dict__["breaker"] == "smtp"
 
 
+def test_who_loses_the_race_to_trip_says_what_it_learned(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Else its log would not tell why it calls the service no more."""
+    caplog.set_level(logging.INFO)
+    one, other = world.process("w1"), world.process("w2")
+    for process in (one, other):
+        cell = known(process)
+        for _ in range(3):
+            process.report(Outcome(cell.ticket, Verdict.FAILURE))
+
+    def overtake(operation: str) -> None:
+        if operation == "swap":
+            world.server.before = lambda operation: None
+            one.work()
+
+    world.server.before = overtake
+    other.work()
+    assert caplog.messages == [
+        "breaker 'smtp' opened for 30.0 s: 6 of 6 calls failed",
+        "breaker 'smtp' is open, says the store",
+    ]
+
+
 def test_an_override_is_a_warning_with_who_and_why(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
     registry.change(
         known(registry),

@@ -16,7 +16,7 @@ from celery import Celery
 from celery_breaker.core.record import State
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.peers import BusPeers
-from tests.chaos.held import QUIET
+from tests.chaos.held import QUIET, fleet
 from tests.integration import guarded
 from tests.support.breakers import QUICK, breaker_in, tripped
 from tests.support.service import Service
@@ -36,16 +36,6 @@ def conf(**more: Any) -> dict[str, Any]:
         "breaker_refresh_interval": 600.0,  # what is not told is not seen
         **more,
     }
-
-
-def fleet(worker_factory: WorkerFactory, size: int, *, broker: str, **more: Any) -> list[Worker]:
-    """Workers of a queue each, and all of the queue ``celery``, that keep no results and share no database."""
-    options = {"broker": broker, "backend": None, "args": QUIET, "wait": False, "pool": "threads", **more}
-    workers = [worker_factory(queues=["celery", f"q{number}"], **options) for number in range(size)]
-    for worker in workers:
-        worker.wait_ready()
-    _ = workers[0].app  # the app of the test, from now on
-    return workers
 
 
 def opened_at(worker: Worker) -> bool:

@@ -5,7 +5,8 @@ Each runs on every store on which it could differ; on Redis the time is the serv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,13 +15,41 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
 from celery_breaker.engine.registry import Registry
 from celery_breaker.stores.base import Store
-from tests.contract.conftest import connect, store
+from celery_breaker.stores.memory import MemoryStore
+from celery_breaker.stores.redis import RedisStore
+from tests.contract.conftest import fresh_prefix
 from tests.engine.world import POLICY, SilentReporter
 from tests.support import properties
+from tests.support.servers import RedisServer
 
-__all__ = ["connect", "properties", "store"]
+__all__ = ["properties"]
 
 NewProcess = Callable[..., Registry]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[], Store]]:
+    """`connect()` → the store as another process would open it; the data are the same for each call."""
+    if request.param == "memory":
+        memory = MemoryStore()
+        yield lambda: memory
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    opener = partial(RedisStore, server.url, prefix=fresh_prefix(), timeout=5.0)
+    opened: list[Store] = []
+
+    def connect() -> Store:
+        opened.append(opener())
+        return opened[-1]
+
+    yield connect
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(connect: Callable[[], Store]) -> Store:
+    return connect()
 
 
 @pytest.fixture

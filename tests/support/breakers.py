@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tests.support.servers import RedisServer
     from tests.support.service import Service
+    from tests.support.workers import Worker
 
 QUICK = {"max_failures": 3, "failure_rate": 0, "recovery_timeout": 1.0, "backoff": "constant", "ramp_start": 200}
 
@@ -29,6 +30,10 @@ def conf(redis: RedisServer, *, breakers: Mapping[str, Any] | None = None, **mor
         "breaker_tend_interval": 1.0,
         **more,
     }
+
+
+REJOIN = 5.0
+"""Seconds after its store's return within which a worker shares its breakers again."""
 
 
 class Seen:
@@ -64,3 +69,12 @@ def tripped(seen: Seen, service: Service, *, task: Any = None, first: int = 9000
 def breaker_in(app: Celery, name: str) -> Seen:
     """The breaker of this name, in this app."""
     return Seen(app, name)
+
+
+def logged(worker: Worker, text: str, times: int, *, timeout: float = 20.0) -> None:
+    """Wait until the worker has logged this so often."""
+    eventually(
+        lambda: worker.logs().count(text) >= times,
+        lambda: f"{worker.name} should log {text!r} {times} times:\n{worker.tail()}",
+        timeout=timeout,
+    )

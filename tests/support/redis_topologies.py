@@ -23,6 +23,7 @@ from tests.support.waiting import eventually
 
 MASTER = "mymaster"
 _SLOTS = 16384
+_SYNC_AT_ONCE = ("--repl-diskless-sync-delay", "0")  # else a master waits 5 s for more replicas
 
 Folders = Callable[[str], Path]
 
@@ -94,9 +95,9 @@ def started_sentinels(folders: Folders, *args: str, count: int = 3, lines: tuple
                 server.start()
             return server
 
-        master = started(new_redis(folders("master"), *args))
-        follow = ("--replicaof", "127.0.0.1", str(master.port), "--repl-diskless-sync-delay", "0")
-        replica = started(new_redis(folders("replica"), *args, *follow))
+        master = started(new_redis(folders("master"), *args, *_SYNC_AT_ONCE))
+        follow = ("--replicaof", "127.0.0.1", str(master.port))
+        replica = started(new_redis(folders("replica"), *args, *_SYNC_AT_ONCE, *follow))
         watch = [started(Sentinel(folders("sentinel"), master, *lines, quorum=count // 2 + 1)) for _ in range(count)]
         found = Sentinels(master, replica, watch)
         found.wait_until_ready()
@@ -122,7 +123,7 @@ class Node(RedisServer):
         super().__init__(folder, executable=redis_executable())
         port, self.port = str(self.port), _cluster_port()
         self.argv[self.argv.index(port)] = str(self.port)
-        self.argv += ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *args]
+        self.argv += ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *_SYNC_AT_ONCE, *args]
 
     def tell(self, *words: object) -> Any:
         """A `CLUSTER` command, by a client that is not of the cluster."""

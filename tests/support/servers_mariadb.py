@@ -24,7 +24,7 @@ DATABASE = "breaker"
 _INIT = f"""
 CREATE DATABASE IF NOT EXISTS {DATABASE};
 CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';
-GRANT ALL PRIVILEGES ON *.* TO '{USER}'@'%';
+GRANT ALL PRIVILEGES ON *.* TO '{USER}'@'%' WITH GRANT OPTION;
 """
 
 
@@ -106,7 +106,7 @@ class MariaDBServer(Process):
             raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
         try:
             self.execute("SELECT 1")
-        except pymysql.err.OperationalError:
+        except pymysql.OperationalError:  # `pymysql.err` is replaced once Django took it for MySQLdb
             return False
         return True
 

@@ -43,6 +43,17 @@ def test_mounted_without_a_lifespan_it_looks_from_the_first_request_on() -> None
         app.state.console.close()
 
 
+def test_mounted_its_pages_find_the_way_to_each_other() -> None:
+    async def page(request: Request) -> Response:
+        return PlainTextResponse(str(request.url_for("other", name="a/b")))
+
+    here = room(url_prefix="/x", routes=[Route("/page", page), Route("/b/{name:breaker}", page, name="other")])
+    outer = Starlette(routes=[Mount("/ops", app=here.app)])
+    client = client_of(outer, base_url="http://localhost")
+    assert client.get("/ops/x/page").text == "http://localhost/ops/x/b/a%2Fb"
+    assert client.get("/ops/x/b/a%2Fb").status_code == 200
+
+
 def test_a_sampler_of_the_users_is_left_alone() -> None:
     here = room()
     with client_of(here.app) as client:

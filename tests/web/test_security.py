@@ -7,9 +7,10 @@ import logging
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.web import WebOptions
@@ -247,6 +248,13 @@ def test_a_token_without_its_cookie_is_refused(forms: Room) -> None:
     forms.client.cookies.clear()
     is_problem(forms.client.post("/form", data={"csrf_token": token}), 403)
     is_problem(forms.client.post("/form", data={"csrf_token": ""}, headers={"Cookie": f"{CSRF_COOKIE}="}), 403)
+
+
+def test_the_cookie_keeps_to_the_paths_of_the_dashboard(forms: Room) -> None:
+    outer = Starlette(routes=[Mount("/ops", app=room(url_prefix="/breakers", routes=[Route("/form", show)]).app)])
+    mounted = client_of(outer, base_url="http://localhost").get("/ops/breakers/form")
+    assert "; Path=/ops/breakers;" in mounted.headers["set-cookie"]
+    assert "; Path=/;" in forms.client.get("/form").headers["set-cookie"]
 
 
 def test_the_cookie_keeps_to_https_where_the_page_came_by_it(forms: Room) -> None:

@@ -19,7 +19,7 @@ class StoredValue(models.Model):  # type: ignore[misc]  # Django has no types
 
     id = models.CharField(max_length=64, primary_key=True, help_text="SHA-256 of prefix, kind and name.")
     prefix = models.CharField(max_length=200, help_text="The setting breaker_store_prefix.")
-    kind = models.CharField(max_length=16, help_text='"record", "window" or "lease".')
+    kind = models.CharField(max_length=16, help_text="A record, a window, a lease, or a book of a journal.")
     name = models.TextField(help_text="Of the breaker, or of the lease.")
     body = models.TextField()
     token = models.BigIntegerField(help_text="Changes with each write.")
@@ -44,4 +44,4 @@ class StoredValue(models.Model):  # type: ignore[misc]  # Django has no types
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `TypeError`."""
-        raise TypeError("values of celery-breaker are read-only; use `celery breaker forget` to remove a breaker")
+        raise TypeError("values of celery-breaker are read-only; use `celery breaker reset` to begin a breaker anew")

@@ -47,7 +47,7 @@ class Background:
         if self.running or self._stopping:
             return
         with self._lock:
-            if not self.running:
+            if not (self.running or self._stopping):
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
@@ -62,8 +62,10 @@ class Background:
         """Run ``work`` a last time and end the thread; gives up after ``timeout`` seconds."""
         self._stopping = True
         self._event.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        with self._lock:  # what is just being started cannot be joined yet
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stopping:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -79,6 +80,10 @@ class Link:
                 self._retry_at = self._clock() + self._pause
                 self._local = local
             return self._local
+
+    def retry_in(self) -> float:
+        """Seconds until `rejoin` may be worth while; infinite while the store is there."""
+        return math.inf if self._local is None else self._retry_at - self._clock()
 
     def rejoin(self) -> bool:
         """Try the store again if it is time; whether the link has just been restored."""

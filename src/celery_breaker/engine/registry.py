@@ -138,7 +138,7 @@ class Registry(Views):
         while self._asks:
             cell, answer, ttl = self._asks.popleft()
             isolated(answer, self._entered(cell, ttl))
-        return max(0.0, self._refresh_at - self.clock())
+        return max(0.0, min(self._refresh_at - self.clock(), self.link.retry_in()))
 
     def _entered(self, cell: Cell, ttl: float | None) -> Ticket | None:
         try:

@@ -171,8 +171,7 @@ class Views:
             if cell.shared is not None and _lost(record, cell.shared) and self.link.connected:
                 self._restore(cell, cell.shared, expected=record.version)
             elif not cell.known or record != cell.record or cell.ticket.epoch != self._epoch_of(cell):
-                log_learned(cell.record, record)
-                self._apply(cell, record)
+                self._learn(cell, record)
         for cell in cells:
             cell.known = True
 
@@ -231,7 +230,7 @@ class Views:
             started = self.clock()
             snapshot = self._store_of(cell, lambda store: store.read([cell.name]))
             if cell.applied_at <= started:  # else another thread has seen more since
-                self._apply(cell, snapshot.records[cell.name])
+                self._learn(cell, snapshot.records[cell.name])
         logger.error("breaker %r: gave up a change after %d lost swaps", cell.name, _SWAP_TRIES)
         return cell.record
 
@@ -332,6 +331,11 @@ class Views:
         if before != record:
             for watcher in self.watchers:
                 isolated(watcher, cell, before)
+
+    def _learn(self, cell: Cell, record: Record) -> None:
+        """Take over what another process wrote."""
+        log_learned(cell.record, record)
+        self._apply(cell, record)
 
     def note(self, name: str, book: Book, entries: Sequence[Entry]) -> None:
         """Add to a breaker's journal."""

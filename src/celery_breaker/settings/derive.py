@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ _MEMCACHED = ("memcached", "memcache", "pymemcache", "pylibmc")
 """Celery's names for one thing."""
 
 _TRANSPORT_OPTIONS = ("master_name", "min_other_sentinels", "sentinel_kwargs", "global_keyprefix")
+_CREDENTIALS = ("username", "password", "credential_provider")
+_PASSWORD = re.compile(r"://[^/?@]*:[^/?@]*@|[?&](password|credential_provider)=")
 _DJANGO_APP = "celery_breaker.django"
 
 
@@ -202,9 +205,13 @@ def _engine_options(conf: Mapping[str, object]) -> dict[str, object]:
 
 
 def _of_same_server(url: str, found: list[_Candidate]) -> Mapping[str, object]:
-    """What Celery says of the server that ``url`` names, if it knows it: TLS, passwords, the name of a master."""
+    """What Celery says of the server that ``url`` names, if it knows it: TLS, passwords, the name of a master.
+
+    A URL with a password of its own is of another user, perhaps.
+    """
     wanted = servers_of(url)
     if scheme_of(url) not in REDIS:
         return {}
     same = (candidate.options for candidate in found if wanted & servers_of(candidate.url))
-    return {key: value for key, value in next(same, {}).items() if key != "global_keyprefix"}
+    left_out = ("global_keyprefix", *(_CREDENTIALS if _PASSWORD.search(url) else ()))
+    return {key: value for key, value in next(same, {}).items() if key not in left_out}

@@ -33,6 +33,8 @@ _FEW, _MANY = 50, 500
 _WORKERS_EVERY = 5.0
 """Seconds between two times that the workers are asked."""
 
+_REST = 3.0
+"""Pause after a look, as a multiple of what it took: very many breakers are looked at less often."""
 
 _NOTHING = Totals(now=0.0)
 
@@ -63,7 +65,7 @@ class Sampler:
     is going on, and else by turns, so that ten thousand idle breakers cost a few round trips.
 
     Args:
-        interval: seconds between two looks.
+        interval: seconds between two looks; more where one takes long.
         clock: of the process, in seconds.
         ask_workers: ask the workers too, now and then, over remote control.
     """
@@ -124,7 +126,8 @@ class Sampler:
     def _work(self) -> float:
         started = self._clock()
         self.look()
-        return max(0.05, self.interval - (self._clock() - started))
+        took = self._clock() - started
+        return max(0.05, self.interval - took, _REST * took)
 
     def look(self) -> Seen:
         """Look now, in this thread."""

@@ -96,9 +96,11 @@ class _Attempt(Generic[T]):
                     self._discard(result)
         self.ended.set()
 
-    def give_up(self) -> None:
+    def give_up(self) -> list[T]:
+        """Discard the result when it comes; the one that has come already, if it has."""
         with self._lock:
             self._given_up = True
+            return self.results
 
 
 def within(seconds: float, work: Callable[[], T], *, discard: Callable[[T], None]) -> T:
@@ -115,10 +117,15 @@ def within(seconds: float, work: Callable[[], T], *, discard: Callable[[T], None
     """
     attempt = _Attempt(work, discard)
     threading.Thread(target=attempt.run, name="celery-breaker-connect", daemon=True).start()
-    if not attempt.ended.wait(max(seconds, 0.0)):
-        attempt.give_up()
+    try:
+        attempt.ended.wait(max(seconds, 0.0))
+    except BaseException:  # a time limit of the task: what nobody waits for would stay open
+        for result in attempt.give_up():
+            discard(result)
+        raise
+    results = attempt.give_up()
     if attempt.error is not None:
         raise attempt.error
-    if not attempt.results:
+    if not results:
         raise TimeoutError(f"no connection within {seconds:.1f} s")
-    return attempt.results[0]
+    return results[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import math
 import os
 import threading
 import time
@@ -23,7 +22,9 @@ from django.db import DatabaseError, IntegrityError, connections, router
 from celery_breaker.errors import ConfigurationError, StoreError, suggestion
 from celery_breaker.stores.cas import CasStore, Held, Key, Loaded
 from celery_breaker.stores.deadlines import Deadlines, within
+from celery_breaker.stores.django_settings import limits, own_settings
 from celery_breaker.stores.django_sql import AT_ONCE, TABLE, VENDORS, Statements
+from celery_breaker.stores.sqlite_forks import Gate
 
 __all__ = ["DjangoStore", "DjangoValues", "default_alias", "unshared"]
 
@@ -35,10 +36,6 @@ APP = "celery_breaker"
 
 _IDLE = 2
 """Connections that are kept: a worker's refresh and its agent run at the same time, anything else is rare."""
-
-_LEAST_AGE = 60.0
-"""Seconds a connection is kept at the least. Django's default closes one after each request; this store asks each
-second."""
 
 _SWEEP = 600.0
 """Seconds between two looks for values that have expired."""
@@ -72,7 +69,8 @@ class DjangoStore(CasStore):
     """
 
     def __init__(self, alias: str | None = None, *, prefix: str = "celery-breaker", timeout: float = 1.0) -> None:
-        super().__init__(DjangoValues(alias, prefix=prefix, timeout=timeout))
+        values = DjangoValues(alias, prefix=prefix, timeout=timeout)
+        super().__init__(values, patience=max(5.0, timeout))
 
 
 class DjangoValues:
@@ -83,7 +81,8 @@ class DjangoValues:
             raise ConfigurationError(f"breaker_store_prefix has {len(prefix)} characters; use at most 200")
         self._alias = _checked_alias(alias)
         self.url = f"django-db://{self._alias}"
-        self._sql = Statements(_vendor(self._alias))
+        self._vendor = _vendor(self._alias)
+        self._sql = Statements(self._vendor)
         self._prefix, self._timeout = prefix, timeout
         self._idle: list[_Line] = []
         self._inherited: list[object] = []  # connections of before a fork, kept from being collected
@@ -163,6 +162,7 @@ class DjangoValues:
         self._idle = []
         self._lock = threading.Lock()
         self._deadlines = Deadlines()
+        self._gate = Gate(self.close) if self._vendor == "sqlite" else None
 
     def close(self) -> None:
         """See `Values.close`."""
@@ -199,6 +199,16 @@ class DjangoValues:
             return elsewhere.submit(self._try, work, repeatable=repeatable).result()
 
     def _try(self, work: Callable[[Any], _T], *, repeatable: bool) -> _T:
+        """Do it, where no fork could do harm."""
+        if self._gate is None:
+            return self._twice(work, repeatable=repeatable)
+        try:
+            with self._gate.within(self._timeout):
+                return self._twice(work, repeatable=repeatable)
+        except TimeoutError as exc:
+            raise self._failed(exc) from None
+
+    def _twice(self, work: Callable[[Any], _T], *, repeatable: bool) -> _T:
         """Do it, and do it again on a new connection if the server had closed the one that was kept."""
         line, started = self._take(), time.monotonic()
         try:
@@ -216,7 +226,7 @@ class DjangoValues:
                 answer = work(cursor)
         except Exception as exc:  # backends of third parties raise what they like
             line.close()
-            raise self._failed(exc, time.monotonic() - started) from exc
+            raise self._failed(exc, time.monotonic() - started) from None
         except BaseException:  # a time limit of the task, in the midst of a statement
             line.close()
             raise
@@ -239,7 +249,7 @@ class DjangoValues:
         try:
             return within(self._timeout, lambda: _Line(self._alias, self._timeout, home), discard=_Line.close)
         except Exception as exc:
-            raise self._failed(exc) from exc
+            raise self._failed(exc) from None  # a driver may quote what it was given
 
     def _give_back(self, line: _Line) -> None:
         line.used = True
@@ -282,12 +292,22 @@ class _Line:
         self.descriptor: int | None = None
         self.wrapper = wrapper = connections.create_connection(alias)
         # Read anew each time: a test runner changes them to those of its test database.
-        wrapper.settings_dict = _own(wrapper.settings_dict, wrapper.vendor, timeout)
+        theirs = wrapper.settings_dict
+        wrapper.settings_dict = own_settings(theirs, wrapper.vendor, timeout)
         if unshared(wrapper):
             raise ConfigurationError("a database in memory is another one for each connection; name a file")
         wrapper.inc_thread_sharing()
         try:
-            wrapper.ensure_connection()
+            try:
+                wrapper.ensure_connection()
+            except Exception as exc:
+                if "startup parameter" not in str(exc):
+                    raise
+                wrapper.settings_dict = own_settings(theirs, wrapper.vendor, timeout, limited=False)  # a PgBouncer
+                wrapper.ensure_connection()
+            for statement in limits(wrapper.vendor, timeout):
+                with wrapper.cursor() as cursor:
+                    cursor.execute(statement)
             if wrapper.vendor == "postgresql":
                 self.descriptor = wrapper.connection.fileno()
         except BaseException:
@@ -313,30 +333,6 @@ def unshared(wrapper: Any) -> bool:
     if wrapper.vendor != "sqlite" or not wrapper.is_in_memory_db():
         return False
     return "cache=shared" not in str(wrapper.settings_dict["NAME"])  # a test runner's
-
-
-def _own(theirs: dict[str, Any], vendor: str, timeout: float) -> dict[str, Any]:
-    """Settings for a connection that is the store's alone: commits at once, and has limits of time."""
-    options = {**theirs["OPTIONS"]}
-    options.pop("pool", None)  # one per alias, shared with the user's code
-    seconds = max(1, math.ceil(timeout))
-    if vendor == "postgresql":
-        options.pop("isolation_level", None)
-        options["connect_timeout"] = seconds
-    elif vendor == "mysql":
-        options["isolation_level"] = "read committed"
-        options["charset"] = "utf8mb4"
-        options |= dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), seconds)
-    elif vendor == "sqlite":
-        options["timeout"] = timeout
-    age = theirs["CONN_MAX_AGE"]
-    return {
-        **theirs,
-        "OPTIONS": options,
-        "AUTOCOMMIT": True,
-        "CONN_HEALTH_CHECKS": False,  # a statement that can be repeated is the check
-        "CONN_MAX_AGE": None if age is None else max(age, _LEAST_AGE),
-    }
 
 
 def _checked_alias(alias: str | None) -> str:
@@ -380,8 +376,10 @@ def _vendor(alias: str) -> str:
 def _code(exc: BaseException) -> object:
     """The database's own code of an error: five characters of PostgreSQL's, a number of MySQL's."""
     cause = exc.__cause__ or exc
-    args = cause.args or (None,)
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or args[0]
+    first = cause.args[0] if cause.args else None
+    if isinstance(first, int):  # before all: newer drivers of MySQL have a less precise ``sqlstate`` too
+        return first
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def _chunks(items: Sequence[str]) -> list[Sequence[str]]:

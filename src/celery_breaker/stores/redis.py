@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from celery_breaker.core.journal import Book
 from celery_breaker.core.lease import Lease
@@ -18,6 +18,8 @@ from celery_breaker.stores.redis_clients import FAILURES, Client, NoScriptError,
 from celery_breaker.stores.redis_urls import target
 
 __all__ = ["RedisStore"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -100,13 +102,14 @@ class RedisStore:
 
     def _call(self, script: _Script, key: str, args: Sequence[str | int | float]) -> list[bytes | None]:
         client = self._client
-        try:
+
+        def run() -> list[bytes | None]:
             try:
                 return cast("list[bytes | None]", client.execute("EVALSHA", script.digest, 1, key, *args))
             except NoScriptError:  # from here on, the server knows it
                 return cast("list[bytes | None]", client.execute("EVAL", script.text, 1, key, *args))
-        except FAILURES as exc:
-            raise self._failure(exc) from None  # redis-py may quote what it was given
+
+        return self._answer(run)
 
     def _key(self, name: str, kind: str) -> str:
         return f"{self._prefix}:{{{name}}}:{kind}"
@@ -186,12 +189,11 @@ class RedisStore:
 
     def notes(self, name: str, book: Book) -> list[str]:
         """See `Store.notes`."""
-        key = self._key(name, str(book))
         try:
-            found = cast("list[bytes]", self._client.execute("LRANGE", key, 0, book.keep - 1))
-        except FAILURES as exc:
+            found = cast("list[bytes]", self._command("LRANGE", self._key(name, str(book)), "0", str(book.keep - 1)))
+        except StoreError as exc:
             if "WRONGTYPE" not in str(exc):
-                raise self._failure(exc) from None
+                raise
             found = []  # somebody else's; the next note takes its place
         return [entry.decode("utf-8", "replace") for entry in found]
 
@@ -217,19 +219,17 @@ class RedisStore:
         self._client.close()
 
     def _values(self, keys: list[str]) -> list[bytes | None]:
-        try:
-            return self._client.read(f"{self._prefix}:names", self._read.text, keys)
-        except FAILURES as exc:
-            raise self._failure(exc) from None
+        return self._answer(lambda: self._client.read(f"{self._prefix}:names", self._read.text, keys))
 
     def _command(self, *words: str) -> object:
-        try:
-            return cast("object", self._client.execute(*words))
-        except FAILURES as exc:
-            raise self._failure(exc) from None
+        return self._answer(lambda: cast("object", self._client.execute(*words)))
 
-    def _failure(self, exc: Exception) -> StoreError:
-        return StoreError(f"{self.url}: {self._target.censored(str(exc))}")
+    def _answer(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except FAILURES as exc:
+            failure = StoreError(f"{self.url}: {self._target.censored(str(exc))}")
+        raise failure  # out here, so that it has no context: redis-py may quote what it was given
 
 
 class _Script:

@@ -124,11 +124,10 @@ class _Sentinel(_Server):
 
     def __init__(self, target: Target, settings: dict[str, Any], *, timeout: float) -> None:
         theirs = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": _once()}
-        self._sentinels = Sentinel(  # type: ignore[no-untyped-call]
-            target.nodes,
-            min_other_sentinels=target.min_other_sentinels,
-            sentinel_kwargs={**target.sentinel_kwargs, **theirs},
-        )
+        self._sentinels = Sentinel([], min_other_sentinels=target.min_other_sentinels)  # type: ignore[no-untyped-call]
+        self._sentinels.sentinels = [
+            _Watcher(host, port, **{**target.sentinel_kwargs, **theirs}) for host, port in target.nodes
+        ]
         settings = {key: value for key, value in settings.items() if key not in ("host", "port")}
         super().__init__(
             SentinelConnectionPool(target.master_name, self._sentinels, ssl=target.tls, **settings)  # type: ignore[no-untyped-call]
@@ -144,6 +143,13 @@ class _Sentinel(_Server):
         """See `Client.abandon`."""
         for sentinel in self._sentinels.sentinels:
             sentinel.auto_close_connection_pool = False
+
+
+class _Watcher(redis.Redis):
+    """A sentinel. The error of one that does not answer shows it, and some versions of redis-py all its arguments."""
+
+    def __repr__(self) -> str:
+        return "{host}:{port}".format_map(self.connection_pool.connection_kwargs)
 
 
 class _Cluster:
@@ -189,7 +195,7 @@ class _Cluster:
             pipeline = cluster.get_redis_connection(node).pipeline(transaction=False)
             for place in places:
                 pipeline.execute_command(*commands[place])
-            for place, reply in zip(places, self._sent(cluster, pipeline), strict=True):
+            for place, reply in zip(places, self._sent(cluster, node, pipeline), strict=True):
                 replies[place] = reply
         if any(isinstance(reply, MovedError) for reply in replies):
             cluster.nodes_manager.initialize()
@@ -206,12 +212,22 @@ class _Cluster:
             found.setdefault(node.name, (node, []))[1].append(place)
         return list(found.values())
 
-    def _sent(self, cluster: Any, pipeline: Any) -> list[Any]:
+    def _sent(self, cluster: Any, node: Any, pipeline: Any) -> list[Any]:
         try:
             return list(pipeline.execute(raise_on_error=False))
         except (redis.ConnectionError, redis.TimeoutError):
-            cluster.nodes_manager.initialize()  # the node may have been replaced
+            self._ask_others(cluster.nodes_manager, node)  # it may have been replaced
             raise
+
+    def _ask_others(self, manager: Any, node: Any) -> None:
+        """Learn anew who has what, but not from this node: it would cost its timeout a second time."""
+        left_out = manager.startup_nodes.pop(node.name, None)
+        try:
+            if manager.startup_nodes:
+                manager.initialize()
+        finally:
+            if left_out is not None:
+                manager.startup_nodes.setdefault(node.name, left_out)
 
     def close(self) -> None:
         """See `Client.close`."""

@@ -44,6 +44,9 @@ _OURS = ("master_name", "min_other_sentinels", "global_keyprefix", "virtual_host
 _TRANSLATED = ("ssl_cert_reqs", "ssl_check_hostname")
 """Those that Celery writes in ways of its own."""
 
+_VERBATIM = ("username", "password", "ssl_password")
+"""Those in which a % may be meant: some versions of redis-py decode parameters twice."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -105,7 +108,7 @@ def target(url: str, options: Mapping[str, Any]) -> Target:
     named = next((part for part in parts if part.username or part.password), parts[0])
     credentials = named.netloc.rpartition("@")[0]
     db = _database(kind, parts, query) if protocol != "unix" else query.get("virtual_host")
-    settings = _settings(said, query, in_url=bool(credentials))
+    settings = _settings(said, query)
     if kind == "sentinel" and not said.get("master_name"):
         raise ValueError("it needs the name of the master: master_name in the transport options or in the URL")
     return Target(
@@ -157,7 +160,7 @@ def _database(kind: Kind, parts: list[SplitResult], query: Mapping[str, str]) ->
 
 
 def _plain(protocol: str, first: SplitResult, credentials: str, db: str | None, query: Mapping[str, str]) -> str:
-    words = {key: value for key, value in query.items() if key not in _OURS + _TRANSLATED}
+    words = {key: value for key, value in query.items() if key not in _OURS + _TRANSLATED + _VERBATIM}
     if protocol == "unix":
         place, words = f"{credentials and credentials + '@'}{first.path}", {**({"db": db} if db else {}), **words}
     else:
@@ -166,16 +169,16 @@ def _plain(protocol: str, first: SplitResult, credentials: str, db: str | None, 
     return f"{protocol}://{place}" + ("?" if words else "") + "&".join(f"{k}={quote(v)}" for k, v in words.items())
 
 
-def _settings(said: Mapping[str, Any], query: Mapping[str, str], *, in_url: bool) -> dict[str, Any]:
+def _settings(said: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if not isinstance(said.get("ssl", {}), Mapping):
         raise ValueError("its option 'ssl' is no mapping of ssl_* arguments")
     settings.update(said.get("ssl", {}))
-    settings.update({key: query[key] for key in _TRANSLATED if key in query})
+    settings.update({key: query[key] for key in (*_TRANSLATED, *_VERBATIM) if key in query})
     if provider := said.get("credential_provider"):
         settings["credential_provider"] = _provider(provider)
-    elif not in_url:
-        settings.update({key: said[key] for key in ("username", "password") if key in said and key not in query})
+    else:  # each where the URL has none, as Celery has it
+        settings.update({key: said[key] for key in ("username", "password") if key in said})
     return _tls_settings(settings)
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from celery_breaker.errors import ConfigurationError, StoreError
@@ -84,7 +84,7 @@ class SQLAlchemyStore(CasStore):
         prefix: apps with prefixes of their own share a table, and nothing else.
         timeout: seconds that an operation on the database may take, connecting included. A tally, swap or lease is a
             reading and a writing, and more if others write the same value.
-        engine_options: for `sqlalchemy.create_engine`; go before ours.
+        engine_options: for `sqlalchemy.create_engine`, all but ``isolation_level``; go before ours.
 
     Raises:
         ConfigurationError: the URL or an option cannot work, or the driver is not installed; does not connect yet.
@@ -112,7 +112,7 @@ class _Values:
     def __init__(self, url: str, prefix: str, timeout: float, options: dict[str, Any]) -> None:
         try:
             self._target = make_url(url.removeprefix("db+"))
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # of a port that is no number, and may be a password
             raise ConfigurationError("breaker_store cannot be understood as a SQLAlchemy URL") from None
         self.url = _shown(self._target)
         self._prefix, self._timeout, self._options = prefix, timeout, options
@@ -149,7 +149,7 @@ class _Values:
             for at, place, token, value in self._ask(self._sql.load, {"ids": places[start : start + _AT_ONCE]}):
                 now = float(at)
                 if place is not None:
-                    values[ids[place]] = Held(value, token)
+                    values[ids[place]] = Held(value if isinstance(value, str) else "", token)  # SQLite keeps anything
         return Loaded(now, values)
 
     def save(self, key: Key, text: str, *, over: Held | None, ttl: float | None) -> bool:
@@ -221,7 +221,9 @@ class _Values:
                     made = True
                 elif again and not late and isinstance(exc, DBAPIError) and exc.connection_invalidated:
                     again = False
-                elif late or not is_undone(exc):
+                elif late:
+                    raise self._too_late(exc) from exc
+                elif not is_undone(exc):
                     raise StoreError(f"{self.url}: {_words(exc)}") from exc
 
     def _make_table(self, deadline: float) -> None:
@@ -233,10 +235,16 @@ class _Values:
                 with self._connection(deadline) as connection:
                     connection.execute(sa.select(table.c.id).limit(1))  # another was faster
             except Exception:
+                if time.monotonic() >= deadline:
+                    raise self._too_late(exc) from exc
                 raise StoreError(
                     f"{self.url}: there is no table {table.name}, and it cannot be made ({_words(exc)}); let this user"
                     f" create tables, or add celery_breaker.stores.sqlalchemy.metadata to your migrations"
                 ) from exc
+
+    def _too_late(self, exc: Exception) -> StoreError:
+        """Says so: a driver takes a socket that we shut for one that the server closed."""
+        return StoreError(f"{self.url}: not done within {self._timeout:g} s: {_words(exc)}")
 
     @contextmanager
     def _connection(self, deadline: float) -> Iterator[Connection]:
@@ -247,7 +255,13 @@ class _Values:
                 self._connecting.deadline = deadline
                 connection = stack.enter_context(self._engine.connect())
             stack.enter_context(self._watched(connection.connection.dbapi_connection, deadline))
-            yield connection
+            try:
+                yield connection
+            except SQLAlchemyError:
+                raise
+            except BaseException:  # a time limit of the task, say: the answer is yet to come, and not for the next one
+                connection.invalidate()
+                raise
 
     @contextmanager
     def _watched(self, connection: Any, deadline: float) -> Iterator[None]:
@@ -307,14 +321,16 @@ def _engine(url: URL, timeout: float, options: dict[str, Any]) -> Engine:
         pool = {}
     elif url.get_backend_name() == "sqlite":
         pool = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": timeout}
-    arguments = {**in_time(url.get_driver_name(), timeout, given=url.query), **options.get("connect_args", {})}
     ours = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_reset_on_return": None, **pool}
     try:
+        arguments = {**in_time(url.get_driver_name(), timeout, given=url.query), **options.get("connect_args", {})}
         engine = sa.create_engine(url, **{**ours, **options, "connect_args": arguments})
     except ModuleNotFoundError as exc:
         raise ConfigurationError(f"{_shown(url)} needs the driver {exc.name}; pip install it") from None
-    except (NoSuchModuleError, ArgumentError, TypeError, ValueError) as exc:
-        raise ConfigurationError(f"{_shown(url)} cannot be used by SQLAlchemy: {exc}") from None
+    except (ImportError, NoSuchModuleError, ArgumentError, TypeError, ValueError) as exc:
+        raise ConfigurationError(f"{_shown(url)} cannot be used by SQLAlchemy: {_words(exc)}") from None
+    if "isolation_level" in {**options, **engine.get_execution_options()}:
+        raise ConfigurationError(f"{_shown(url)}: leave out isolation_level; what a store writes is to be seen at once")
     if hasattr(engine.dialect, "skip_autocommit_rollback"):
         engine.dialect.skip_autocommit_rollback = True  # it would be a round trip after each statement
     return engine

@@ -67,4 +67,10 @@ def _after_fork() -> None:
         _shut.pop().after_fork()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+def _after_fork_in_child() -> None:
+    for gate in set(_gates).difference(_shut):  # held for ever here, and not to keep a child of ours waiting
+        _gates.discard(gate)
+    _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -43,16 +43,17 @@ class Guard:
             await self.app(scope, receive, send)
         else:
             self._console.wake()
-            await self._guarded(apart(scope), receive, send)
+            await self._guarded(_own(apart(scope)), receive, send)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
+        home = scope.get("root_path", "") + self._options.url_prefix or "/"
 
         async def dressed(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _dress(MutableHeaders(scope=message), scope)
+                _dress(MutableHeaders(scope=message), scope, home=home)
             await send(message)
 
         try:
@@ -61,7 +62,7 @@ class Guard:
         except Problem as exc:
             await answer(Request(scope), exc)(scope, receive, dressed)
         except Exception as exc:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
+            logger.exception("%s %r failed", scope["method"], scope["path"])
             if started:
                 raise
             await answer(Request(scope), exc)(scope, receive, dressed)
@@ -90,10 +91,14 @@ class Guard:
         raise Problem(401, "log in with a user and password, or a token, that this dashboard knows", headers=asked)
 
 
-def _dress(headers: MutableHeaders, scope: Scope) -> None:
+def _own(scope: Scope) -> Scope:
+    """The scope without the routes of an app in which this one is mounted: `Request.url_for` is to find ours."""
+    return {name: value for name, value in scope.items() if name not in ("router", "app_root_path")}
+
+
+def _dress(headers: MutableHeaders, scope: Scope, *, home: str) -> None:
     for name, value in security.HEADERS.items():
         headers.setdefault(name, value)
     if token := scope.get(security.NEW_CSRF):
         secure = "; Secure" if scope.get("scheme") == "https" else ""
-        path = scope.get("app_root_path", scope.get("root_path", "")) or "/"
-        headers.append("Set-Cookie", f"{security.CSRF_COOKIE}={token}; Path={path}; HttpOnly; SameSite=Strict{secure}")
+        headers.append("Set-Cookie", f"{security.CSRF_COOKIE}={token}; Path={home}; HttpOnly; SameSite=Strict{secure}")

@@ -34,7 +34,10 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django has no ty
                     ),
                 ),
                 ("prefix", models.CharField(max_length=200, help_text="The setting breaker_store_prefix.")),
-                ("kind", models.CharField(max_length=16, help_text='"record", "window" or "lease".')),
+                (
+                    "kind",
+                    models.CharField(max_length=16, help_text="A record, a window, a lease, or a book of a journal."),
+                ),
                 ("name", models.TextField(help_text="Of the breaker, or of the lease.")),
                 ("body", models.TextField()),
                 ("token", models.BigIntegerField(help_text="Changes with each write.")),
@@ -49,5 +52,6 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django has no ty
                 ],
             },
         ),
-        migrations.RunPython(compare_bytes_on_mysql, migrations.RunPython.noop),
+        # Django refuses to alter a table within a transaction that could not take it back.
+        migrations.RunPython(compare_bytes_on_mysql, migrations.RunPython.noop, atomic=False),
     ]
