@@ -137,7 +137,9 @@ def test_breakers_that_each_worker_keeps_are_named_apart() -> None:
     _, client = open_room(declared=Declared(declared={"gpu": replace(QUICK, scope="worker"), "smtp": QUICK}))
     page = load(client, "./")
     assert page.rows == ["smtp"]
-    assert 'each worker keeps its own (scope="worker"): gpu' in page.text
+    assert 'each worker keeps its own (scope="worker"): parked by gpu' in page.text
+    assert "Each worker keeps this breaker for itself" in load(client, page.all("a")[-1].attributes["href"]).text
+    assert load(client, "breaker?name=gpu", 409)
 
 
 # --- banners ----------------------------------------------------------------------------------------------------------
@@ -331,6 +333,14 @@ def test_arguments_are_hidden_unless_they_may_be_seen(room: Room, client: TestCl
 def test_a_broker_that_cannot_show_parked_tasks_says_so(room: Room, client: TestClient) -> None:
     room.at.lots.down = True
     assert "Cannot be shown: the broker cannot be reached: connection refused" in load(client, "parked?name=smtp").text
+
+
+def test_who_has_not_logged_in_learns_nothing_from_the_refusal() -> None:
+    _, client = open_room(users={"eve": "secret"})
+    page = load(client, "./", 401)
+    assert "log in" in page.text
+    assert "memory://" not in page.html
+    assert "smtp" not in page.html
 
 
 # --- hostile words ----------------------------------------------------------------------------------------------------

@@ -157,7 +157,9 @@ def test_when_the_store_goes_away_the_page_hears_of_it(at: Room) -> None:
         await page.news()
         at.at.server.down = True
         at.sampler.look()
-        assert "The store is away" in (await page.news())["parts"]["banners"]
+        news = await page.news()
+        assert "The store is away" in news["parts"]["banners"]
+        assert news["say"] == "the store is away"
 
     watching(at, "live?view=workers", body)
 

@@ -10,7 +10,7 @@ from celery_breaker.status import Status, WorkerSeen
 from celery_breaker.status.sampler import Seen
 from celery_breaker.status.words import plain
 
-__all__ = ["LATE", "Banner", "banners"]
+__all__ = ["LATE", "Banner", "alarms", "banners"]
 
 LATE = 3
 """Rounds of the agent after which what it should have done is overdue."""
@@ -32,6 +32,12 @@ class Banner:
 def banners(seen: Seen, *, tend_interval: float) -> tuple[Banner, ...]:
     """All that must be said now."""
     return tuple(_banners(seen, grace=LATE * tend_interval))
+
+
+def alarms(seen: Seen, *, tend_interval: float) -> dict[str, str]:
+    """What banners are about, as `Drawing.looks` has it: so that it is spoken when it begins and when it is over."""
+    late = any(status.overdue > LATE * tend_interval for status in seen.statuses.values())
+    return {"the store": "away" if seen.error else "there", "a probe": "overdue" if late else "on time"}
 
 
 def _banners(seen: Seen, *, grace: float) -> Iterator[Banner]:

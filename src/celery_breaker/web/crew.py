@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from celery_breaker.status.sampler import Seen
 from celery_breaker.status.words import human, plain
+from celery_breaker.web.banners import alarms
 from celery_breaker.web.drawing import Drawing, Part
 from celery_breaker.web.overview import banner_part
 from celery_breaker.web.templating import render
@@ -48,4 +49,5 @@ def crew(seen: Seen, *, tend_interval: float) -> Drawing:
             "banners": banner_part(seen, tend_interval=tend_interval),
             "workers": Part(workers, lambda now: render("crew.html", workers=workers)),
         },
+        looks=alarms(seen, tend_interval=tend_interval),
     )

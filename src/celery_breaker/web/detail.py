@@ -8,6 +8,7 @@ from collections import Counter
 from celery_breaker.status import Desk, Status
 from celery_breaker.status.sampler import Sampler, Seen
 from celery_breaker.web import story
+from celery_breaker.web.banners import alarms
 from celery_breaker.web.charts import Course, calls_chart, parked_chart
 from celery_breaker.web.drawing import Drawing, Part
 from celery_breaker.web.overview import banner_part
@@ -49,7 +50,7 @@ def detail(wall: Wall, seen: Seen, status: Status, *, desk: Desk, sampler: Sampl
             "failures": _part("failures.html", failures=failures, error=journal.error),
             "timeline": _part("timeline.html", steps=steps, error=journal.error),
         },
-        looks={row.name: look},
+        looks={**alarms(seen, tend_interval=desk.tend_interval), row.name: look},
     )
 
 

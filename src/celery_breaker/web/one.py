@@ -108,6 +108,7 @@ class BreakerPages:
             request,
             "parked.html",
             {
+                "private": self._desk.catalogue.of(name).scope == "worker",
                 "tasks": [_shown(task) for task in tasks[:_PAGE]],
                 "trouble": trouble,
                 "page": page,

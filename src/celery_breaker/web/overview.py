@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celery_breaker.status.sampler import Seen
-from celery_breaker.web.banners import banners
+from celery_breaker.web.banners import alarms, banners
 from celery_breaker.web.board import Leaf, Query, Summary, leaf_of
 from celery_breaker.web.drawing import Drawing, Part
 from celery_breaker.web.rows import LOOKS, Row, look_of
@@ -25,7 +25,10 @@ def overview(wall: Wall, seen: Seen, query: Query, *, tend_interval: float) -> D
             "pager": _pager(leaf),
         },
         rows={status.name: _row(wall.row(status, seen)) for status in leaf.statuses},
-        looks={status.name: LOOKS[look_of(status)] for status in leaf.statuses},
+        looks={
+            **alarms(seen, tend_interval=tend_interval),
+            **{status.name: LOOKS[look_of(status)] for status in leaf.statuses},
+        },
     )
 
 

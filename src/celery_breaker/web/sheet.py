@@ -39,9 +39,12 @@ def sheet(
 
 
 def error_page(request: Request, problem: Problem) -> Response:
-    """A problem, for people. It may be at any depth, so what it refers to is told from the top."""
+    """A problem, for people. It may be at any depth, so what it refers to is told from the top.
+
+    Who has not logged in sees it too: it tells nothing of what is behind.
+    """
     prefix = console_of(request).options.url_prefix
-    return sheet(request, "error.html", {"problem": problem, "root": _top(request) + prefix + "/"})
+    return sheet(request, "error.html", {"problem": problem, "root": _top(request) + prefix + "/", "url": ""})
 
 
 def redirected(request: Request, address: str, said: str) -> Response:
