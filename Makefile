@@ -18,7 +18,7 @@ help:
 	@echo "make mutants   breaks core/ in a thousand small ways, and counts which of them its tests notice"
 	@echo "make lint      ruff, mypy and the import contracts"
 	@echo "make screenshots  the pictures of the dashboard in docs/"
-	@echo "make services  install the servers that tests start: Redis, RabbitMQ, memcached, PostgreSQL, MariaDB (Debian, needs root or sudo)"
+	@echo "make services  install the servers that tests start: Redis, RabbitMQ, memcached, PostgreSQL, MariaDB, chromium (Debian, needs root or sudo)"
 	@echo "make venv      only set up .venv"
 	@echo "make clean     remove all that these commands made"
 

@@ -424,6 +424,13 @@ def test_styles_know_light_and_dark_narrow_screens_and_less_motion(client: TestC
         assert css.text.count(f"--{colour}: ") == 2, f"--{colour} is not there for both"
 
 
+def test_static_files_are_kept_by_browsers_until_they_change(client: TestClient) -> None:
+    page = load(client, "./")
+    address = page.one("link", rel="stylesheet").attributes["href"]
+    assert "immutable" in client.get(address).headers["cache-control"]
+    assert client.get("./").headers["cache-control"] == "no-store"
+
+
 def test_static_files_are_only_those(client: TestClient) -> None:
     assert client.get("static/..%2ftemplating.py").status_code == 404
     assert client.get("static/nothing.js").status_code == 404

@@ -6,12 +6,14 @@ They refer to each other by relative addresses only, so it does not matter under
 from __future__ import annotations
 
 from functools import partial
+from os import PathLike, stat_result
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from celery_breaker.status.sampler import Seen
 from celery_breaker.web.board import Query, query_of
@@ -42,8 +44,21 @@ def routes(console: Console) -> list[BaseRoute]:
         Route("/workers", general.workers),
         Route("/act", Deeds(console, wall, one).act, methods=["POST"]),
         Route("/live", general.live),
-        Mount("/static", StaticFiles(directory=STATIC)),
+        Mount("/static", _Assets(directory=STATIC)),
     ]
+
+
+class _Assets(StaticFiles):
+    """Files whose address says what is in them (see `asset`), so that a browser need not ask again."""
+
+    def file_response(
+        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """See `StaticFiles`."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        if b"v=" in scope["query_string"]:
+            response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+        return response
 
 
 class _Pages:

@@ -4,7 +4,7 @@
 (() => {
   const body = document.body;
   const byId = (id) => document.getElementById(id);
-  let ahead = body.dataset.now ? Number(body.dataset.now) - Date.now() / 1000 : 0; // the store's clock before ours
+  let ahead = Number(body.dataset.now) - Date.now() / 1000; // how far the store's clock is before ours
 
   // --- times -------------------------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@
   localise(document);
   const wrong = document.querySelector("[data-focus]");
   if (wrong) wrong.focus();
-  if (body.dataset.now) setInterval(tick, 1000);
+  setInterval(tick, 1000);
   if (pulse) {
     document.addEventListener("visibilitychange", listen);
     listen();
