@@ -9,8 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from celery_breaker.clock import ManualClock
 from celery_breaker.core.record import Mode
 from celery_breaker.status import actions
+from celery_breaker.status.sampler import Seen
+from celery_breaker.web.drawing import Drawing
+from celery_breaker.web.live import Channels
 from tests.engine.world import fail, succeed
 from tests.status.desks import QUICK, Declared
 from tests.web.desks import Room, room
@@ -185,12 +189,18 @@ def test_fifty_pages_cost_the_store_no_more_than_one(at: Room) -> None:
     assert asyncio.run(commands(50)) <= asyncio.run(commands(1))
 
 
-def test_streams_that_nobody_listens_to_are_let_go(at: Room) -> None:
-    async def visit(address: str) -> None:
-        async with Watcher(at, address) as page:
-            await page.news()
+def test_streams_that_nobody_listens_to_are_let_go_after_a_while(at: Room) -> None:
+    clock = ManualClock()
+    console = at.app.state.console
+    channels, before = Channels(console, clock=clock), len(console.farewells)
 
-    before = len(at.app.state.console.farewells)
-    for number in range(20):
-        asyncio.run(visit(f"live?q={number}"))
-    assert len(at.app.state.console.farewells) <= before + 1
+    def nothing(seen: Seen) -> Drawing:
+        return Drawing(title="", parts={})
+
+    for key in range(20):
+        channels.response(key, nothing)
+    assert len(channels) == 20
+    clock.advance(61)
+    channels.response(7, nothing)
+    assert len(channels) == 1
+    assert len(console.farewells) == before + 1

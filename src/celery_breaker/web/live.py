@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 
 from starlette.responses import Response
 
+from celery_breaker.clock import Clock, monotonic
 from celery_breaker.status.sampler import Seen
 from celery_breaker.web.console import Console
 from celery_breaker.web.drawing import Drawing, Trace
@@ -18,13 +19,19 @@ Draw = Callable[[Seen], Drawing]
 """Draws a page from what was seen."""
 
 
+_IDLE = 60.0
+"""Seconds after which a stream is let go that nobody asked for and nobody listens to."""
+
+
 class Channels:
     """Streams by what they show; one that nobody listens to any more is let go. Thread-safe."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, clock: Clock = monotonic) -> None:
         self._console = console
+        self._clock = clock
         self._lock = threading.Lock()
         self._streams: dict[Hashable, Stream] = {}
+        self._asked: dict[Hashable, float] = {}
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -32,6 +39,7 @@ class Channels:
     def response(self, key: Hashable, draw: Draw) -> Response:
         """An answer that tells what is new on the page that ``draw`` draws; ``key`` is equal for equal pages."""
         with self._lock:
+            self._asked[key] = self._clock()
             self._tidy()
             stream = self._streams.get(key)
             if stream is None:
@@ -41,8 +49,8 @@ class Channels:
 
     def _tidy(self) -> None:
         for key, stream in list(self._streams.items()):
-            if not stream.listeners:
-                del self._streams[key]
+            if not stream.listeners and self._clock() - self._asked[key] > _IDLE:
+                del self._streams[key], self._asked[key]
                 self._console.farewells.remove(stream.close)
 
 

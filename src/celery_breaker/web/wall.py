@@ -60,8 +60,9 @@ class Wall:
         if known is None or known[0] is not seen:
             found = tuple(urgent_first(seen.statuses.values()))
             known = self._ordered = (seen, found, summary_of(found))
-            for name in self._sparks.keys() - seen.statuses.keys():
-                self._sparks.pop(name, None)
+            for name in list(self._sparks):
+                if name not in seen.statuses:
+                    self._sparks.pop(name, None)
         return known[1], known[2]
 
     def row(self, status: Status, seen: Seen) -> Row:

@@ -111,21 +111,38 @@ def test_a_breaker_is_forced_open_with_the_keyboard_alone(dashboard: Dashboards,
     assert at.complaints == []
 
 
-def test_parked_tasks_are_released_and_purged(dashboard: Dashboards, tab: Tabs, desk: Desk, service: Service) -> None:
-    at = tab(dashboard("--allow-actions"))
+def test_parked_tasks_are_shown_released_and_purged(
+    dashboard: Dashboards,
+    tab: Tabs,
+    desk: Desk,
+    settings: dict[str, Any],
+    worker_factory: WorkerFactory,
+    service: Service,
+) -> None:
     desk.act("svc", actions.force(Mode.FORCED_OPEN, by="a test"))
-    page = at.goto("breaker?name=svc")
-    page.get_by_role("textbox", name="Name", exact=True).fill("smtp")
+    worker = worker_factory(conf=settings)
+    assert worker.app is not None
+    for number in range(5):
+        guarded.once.delay(service.folder, number)
+    eventually(lambda: desk.yard.size("svc") == 5, "all tasks should be parked")
+    page = tab(dashboard("--allow-actions")).goto("parked?name=svc")
+    expect(page.locator("tbody tr")).to_have_count(5)
+    expect(page.locator("tbody tr").first).to_contain_text("guarded.once")
+    expect(page.locator("main")).not_to_contain_text(service.folder)
+    page.get_by_label("How many").fill("2")
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_role("status")).to_have_text("svc: 2 tasks released")
+    eventually(lambda: desk.yard.size("svc") == 5, "they should be parked again")
+    page.goto("breaker?name=svc")
+    page.get_by_label("Name", exact=True).fill("smtp")
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("alert")).to_contain_text("type svc to confirm")
     expect(page.get_by_role("alert")).to_be_focused()
-    page.get_by_role("textbox", name="Name", exact=True).fill("svc")
+    page.get_by_label("Name", exact=True).fill("svc")
     page.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("status")).to_have_text("svc: nothing is parked")
-    page.get_by_role("button", name="Close").click()
-    expect(page.locator("#head")).to_contain_text("closed")
-    page.get_by_role("button", name="Release").click()
-    expect(page.get_by_role("status")).to_have_text("svc: nothing is parked")
+    expect(page.get_by_role("status")).to_have_text("svc: 5 tasks deleted")
+    expect(page.locator("#timeline")).to_contain_text("5 tasks deleted")
+    assert service.calls() == []
 
 
 def test_without_rights_nothing_can_be_done(dashboard: Dashboards, tab: Tabs, desk: Desk) -> None:
