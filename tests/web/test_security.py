@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
+from celery_breaker.clock import ManualClock
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.web import WebOptions
+from celery_breaker.web.logins import FailedLogins
 from celery_breaker.web.options import users_of
 from celery_breaker.web.security import CSRF_COOKIE, csrf_token, form_of, who
 from tests.web.desks import API, Room, client_of, room
@@ -171,6 +173,14 @@ def test_a_login_that_succeeds_forgets_the_failures(guarded: Room) -> None:
         for _ in range(4):
             guarded.client.get("/breakers", auth=("eve", "guess"))
         assert guarded.client.get("/breakers", auth=("adam", "other")).status_code == 200
+
+
+def test_addresses_without_end_take_no_memory_without_end() -> None:
+    logins = FailedLogins(ManualClock())
+    for number in range(20_000):
+        logins.failed(f"client-{number}")
+    assert len(logins._failed) == 10_000
+    assert not any(logins.wait(f"client-{number}") for number in (0, 19_999))
 
 
 # --- rights -----------------------------------------------------------------------------------------------------------
