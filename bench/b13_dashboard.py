@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import threading
 import time
@@ -32,9 +31,9 @@ RATIO_BAR = 1.1
 
 MEASURES = (
     f"`celery breaker web` on {BREAKERS} breakers in Redis, of which {BUSY} are called all the time; clients that each "
-    "hold an event stream open. Its share of a core is CPU time over time, of all its threads. Commands are those that "
-    "the server counts, scripts' own included, without those of the calls, which are counted before the dashboard "
-    "starts."
+    "hold the event stream of an overview page open, of all five pages in turn. Its share of a core is CPU time over "
+    "time, of all its threads. Commands are those that the server counts, scripts' own included, without those of the "
+    "calls, which are counted before the dashboard starts."
 )
 
 
@@ -151,7 +150,7 @@ class _Pages:
         self._thread.join()
 
     async def _read_all(self) -> None:
-        readers = [asyncio.create_task(self._read()) for _ in range(self._count)]
+        readers = [asyncio.create_task(self._read(number)) for number in range(self._count)]
         while not self._done.is_set():
             await asyncio.sleep(0.1)
         for reader in readers:
@@ -160,13 +159,16 @@ class _Pages:
             if not isinstance(outcome, asyncio.CancelledError):
                 raise RuntimeError(f"a page was cut off: {outcome!r}")
 
-    async def _read(self) -> None:
+    async def _read(self, number: int) -> None:
+        path = f"/live?page={number % 5 + 1}"  # the five pages of the overview
+        greeted = False
         reader, writer = await asyncio.open_connection(*self._where, limit=1 << 24)
         try:
-            writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             async for line in reader:
                 if line.startswith(b"data: "):
-                    self.greeted += "breakers" in json.loads(line[6:])
+                    self.greeted += not greeted
+                    greeted = True
                     self.events += 1
         finally:
             writer.close()

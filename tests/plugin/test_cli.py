@@ -20,7 +20,7 @@ from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.cli import breaker
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import QUARANTINE, parking_queue
-from celery_breaker.status import Status, desk
+from celery_breaker.status import Status, desk, words
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.redis import RedisStore
 from celery_breaker.stores.url import open_store
@@ -502,7 +502,7 @@ def a_status(name: str = "smtp", **values: Any) -> Status:
     ],
 )
 def test_durations_are_for_humans(seconds: float, text: str) -> None:
-    assert cli_format.human(seconds) == text
+    assert words.human(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -522,12 +522,12 @@ def test_durations_are_for_humans(seconds: float, text: str) -> None:
     ],
 )
 def test_one_breaker_in_one_line(values: dict[str, Any], said: str) -> None:
-    assert cli_format.sentence(a_status(**values)) == said
+    assert words.sentence(a_status(**values)) == said
 
 
 def test_what_others_wrote_cannot_steer_the_terminal() -> None:
     evil = a_status(state="open", reason="\x1b[2J\nboo", mode="auto", workers={"\x1b[31m": 1})
-    for lines in (cli_format.table([evil]), cli_format.detail(evil), [cli_format.sentence(evil)]):
+    for lines in (cli_format.table([evil]), cli_format.detail(evil), [words.sentence(evil)]):
         assert "\x1b" not in "".join(lines)
         assert all("\n" not in shown for shown in lines)
 

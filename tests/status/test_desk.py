@@ -43,6 +43,18 @@ def test_the_time_to_drain_follows_from_the_backlog_and_the_rate(at: Office) -> 
     assert replace(status, parked=300, draining=True, release_rate=20.0, state="open").time_to_drain is None
 
 
+def test_a_probe_that_nobody_makes_is_overdue(at: Office) -> None:
+    fail(at.registry, 3)
+    [status] = at.desk.statuses(["smtp"])
+    assert (status.state, status.overdue) == ("open", 0.0)
+    at.clock.advance(45)
+    [status] = at.desk.statuses(["smtp"])
+    assert status.overdue == 15.0
+    at.desk.act("smtp", actions.force(Mode.FORCED_OPEN, by="eve"))
+    [status] = at.desk.statuses(["smtp"])
+    assert status.overdue == 0.0
+
+
 def test_a_dead_store_is_an_error_and_not_a_breaker_that_nobody_uses(at: Office) -> None:
     at.server.down = True
     with pytest.raises(StoreError):

@@ -150,6 +150,7 @@ class AppBreakers:
             AppFleet(self.app),
             why=derived.why,
             shared=derived.shared,
+            tend_interval=self.settings.tend_interval,
         )
 
     def open_lot(self) -> Lot:

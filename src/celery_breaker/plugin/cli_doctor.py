@@ -15,6 +15,7 @@ from celery_breaker.plugin.cli_session import Failure, quiet
 from celery_breaker.plugin.doctor import examine
 from celery_breaker.plugin.doctor_case import Facts, Finding, Severity, some
 from celery_breaker.plugin.doctor_facts import gather
+from celery_breaker.status.words import plain
 
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
@@ -64,7 +65,7 @@ def lines(facts: Facts, found: Sequence[Finding], *, colour: bool = False) -> It
     for finding in found:
         word = f"{finding.severity.value:<8}"
         word = click.style(word, fg=_COLOURS[finding.severity]) if colour else word
-        yield word + "  " + show.plain(f"{finding.check}: {finding.says} -> {finding.cure}")
+        yield word + "  " + plain(f"{finding.check}: {finding.says} -> {finding.cure}")
     yield from ([""] if found else [])
     yield _sum(found)
 

@@ -9,38 +9,12 @@ import click
 
 from celery_breaker.core.record import Mode, State
 from celery_breaker.status import Status
+from celery_breaker.status.words import STATES, human, next_call, override_words, parked_words, plain, state_words
 
-__all__ = ["as_json", "change_key", "detail", "human", "plain", "sentence", "table"]
+__all__ = ["as_json", "change_key", "detail", "table"]
 
-_SIZES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-_STATES = {State.CLOSED: "closed", State.OPEN: "open", State.HALF_OPEN: "half-open"}
 _NARROWEST = 20
 """Characters that the last column keeps, however narrow the terminal."""
-
-
-def human(seconds: float) -> str:
-    """A duration in its two largest units.
-
-    Example:
-        >>> human(4.25), human(42.4), human(5400)
-        ('4.2 s', '42 s', '1 h 30 min')
-    """
-    if seconds < 9.95:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    whole = round(seconds)
-    place = next(index for index, (size, _) in enumerate(_SIZES) if whole >= size)
-    size, unit = _SIZES[place]
-    text = f"{whole // size} {unit}"
-    if place + 1 < len(_SIZES):
-        smaller, name = _SIZES[place + 1]
-        if rest := whole % size // smaller:
-            text += f" {rest} {name}"
-    return text
-
-
-def plain(text: str) -> str:
-    """Text from elsewhere without what a terminal would obey."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def change_key(status: Status) -> object:
@@ -57,66 +31,21 @@ def as_json(value: object, *, line: bool = False) -> str:
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _state(status: Status) -> str:
-    state = _STATES[State(status.state)]
-    words = {Mode.AUTO: state, Mode.FORCED_OPEN: "forced open", Mode.DISABLED: "disabled"}
-    return words.get(Mode(status.mode), f"observing, {state}")
-
-
 def _colour(status: Status) -> str:
     if not status.admits:
         return "yellow" if status.mode == Mode.AUTO and status.state == State.HALF_OPEN else "red"
     return "green" if status.mode == Mode.AUTO else "cyan"
 
 
-def _next_call(status: Status) -> str:
-    if status.admits:
-        return "now"
-    if status.retry_after is None:
-        return "when lifted"
-    if status.retry_after > 0:
-        return f"in {human(status.retry_after)}"
-    return "now, as a probe"
-
-
-def _parked(status: Status) -> str:
-    return "?" if status.parked is None else f"{status.parked:,}"
-
-
-def _override(status: Status) -> str:
-    """Who, why and for how long, or nothing."""
-    if status.mode == Mode.AUTO:
-        return ""
-    by = f"by {status.override_by}" if status.override_by else ""
-    left = status.override_expires_in
-    parts = [by, "until lifted" if left is None else f"for another {human(left)}"]
-    said = ", ".join(part for part in parts if part)
-    return plain(f"{said}: {status.override_reason}" if status.override_reason else said)
-
-
 def _why(status: Status) -> str:
     if status.mode != Mode.AUTO:
-        return _override(status)
+        return override_words(status)
     if status.state != State.CLOSED:
         return plain(status.reason)
     return f"parked tasks go back, {status.release_rate:g}/s" if status.returning else ""
 
 
 # --- wholes -----------------------------------------------------------------------------------------------------------
-
-
-def sentence(status: Status) -> str:
-    """One breaker in one line."""
-    observing = status.mode == Mode.OBSERVING
-    parts = [f"{'observing' if observing else _state(status)} {_override(status)}".rstrip()]
-    if observing:
-        parts.append(f"state {_STATES[State(status.state)]}")
-    if status.mode == Mode.AUTO and status.state != State.CLOSED:
-        parts.append(f"next call {_next_call(status)}")
-        parts += [plain(status.reason)] if status.reason else []
-    if status.parked:
-        parts.append(f"{_parked(status)} parked" + (", going back" if status.returning else ""))
-    return f"{plain(status.name)}: {'; '.join(parts)}"
 
 
 _HEADINGS = ("BREAKER", "STATE", "FOR", "NEXT CALL", "FAILED", "PARKED", "WHY")
@@ -127,7 +56,15 @@ def _row(status: Status) -> tuple[str, ...]:
     hidden = status.mode in (Mode.FORCED_OPEN, Mode.DISABLED)
     lasted = "" if status.since is None or hidden else human(status.since)
     failed = f"{status.failures} of {status.calls}" if status.calls else "0"
-    return plain(status.name), _state(status), lasted, _next_call(status), failed, _parked(status), _why(status)
+    return (
+        plain(status.name),
+        state_words(status),
+        lasted,
+        next_call(status),
+        failed,
+        parked_words(status),
+        _why(status),
+    )
 
 
 def table(statuses: Sequence[Status], *, colour: bool = False, width: int | None = None) -> list[str]:
@@ -159,18 +96,18 @@ def _coloured(cells: list[str], status: Status | None) -> list[str]:
 
 def detail(status: Status, *, colour: bool = False) -> list[str]:
     """Lines with all that is known of one breaker."""
-    state = _state(status)
+    state = state_words(status)
     known = {
         "why": plain(status.reason),
-        "override": _override(status),
-        "state": _STATES[State(status.state)] if status.mode != Mode.AUTO else "",
+        "override": override_words(status),
+        "state": STATES[State(status.state)] if status.mode != Mode.AUTO else "",
         "for": human(status.since) if status.since is not None else "",
-        "next call": _next_call(status),
+        "next call": next_call(status),
         "last fault": f"{human(status.time_since_fault)} ago" if status.time_since_fault is not None else "",
         "trips": f"{status.trips} without recovery" if status.trips and status.state != State.CLOSED else "",
         "window": f"{status.calls} calls, {status.failures} failed, {status.slow} slow",
         "failed on": plain(", ".join(f"{worker}: {count}" for worker, count in sorted(status.workers.items()))),
-        "parked": _parked(status) + (f", going back at {status.release_rate:g}/s" if status.returning else ""),
+        "parked": parked_words(status) + (f", going back at {status.release_rate:g}/s" if status.returning else ""),
     }
     heading = f"{plain(status.name)}: {click.style(state, fg=_colour(status)) if colour else state}"
     return [heading, *(f"  {label:<11} {text}" for label, text in known.items() if text)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ import click
 
 from celery_breaker.core.names import check_name
 from celery_breaker.errors import ConfigurationError
+from celery_breaker.status.words import seconds_of
 
 __all__ = ["as_json", "duration", "named", "one", "override", "rate", "reason", "seconds", "share", "some", "web"]
 
@@ -19,9 +19,6 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 class _BadName(click.ClickException):
     exit_code = 2
-
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def named(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -38,11 +35,10 @@ def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
     """A time above 0: seconds, or a number with s, m, h or d."""
     if value is None:
         return None
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smhd]?)", value.strip())
-    amount = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not 0 < amount < math.inf:
-        raise click.BadParameter(f"{value!r} is not a time above 0; write 90, 90s, 15m, 2h or 1d", ctx, param)
-    return amount
+    try:
+        return seconds_of(value)
+    except ConfigurationError as exc:
+        raise click.BadParameter(str(exc), ctx, param) from None
 
 
 def one(command: _Command) -> _Command:

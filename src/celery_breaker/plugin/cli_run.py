@@ -16,6 +16,7 @@ from celery_breaker.plugin import cli_format as show
 from celery_breaker.plugin import cli_watch
 from celery_breaker.plugin.cli_session import opened
 from celery_breaker.status import Desk, actions, urgent_first
+from celery_breaker.status.words import sentence, tasks
 
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
@@ -119,7 +120,7 @@ def _act(
     if as_json:
         click.echo(show.as_json([status.as_dict() for status in statuses]))
     else:
-        click.echo("\n".join(show.sentence(status) for status in statuses))
+        click.echo("\n".join(sentence(status) for status in statuses))
 
 
 def _operator() -> str:
@@ -145,7 +146,7 @@ def release(context: CLIContext, name: str, *, count: int | None, as_json: bool)
     if as_json:
         click.echo(show.as_json({"name": name, "released": released, "parked": left}))
     else:
-        click.echo(f"{name}: {_tasks(released)} released, {left:,} parked" if waiting else f"{name}: nothing is parked")
+        click.echo(f"{name}: {tasks(released)} released, {left:,} parked" if waiting else f"{name}: nothing is parked")
 
 
 def _warn_if_refusing(desk: Desk, name: str) -> None:
@@ -153,7 +154,7 @@ def _warn_if_refusing(desk: Desk, name: str) -> None:
         return
     [status] = desk.statuses([name], patience=0)
     if not status.admits:
-        click.echo(f"Warning: {show.sentence(status)}; until that changes, its tasks are parked again.", err=True)
+        click.echo(f"Warning: {sentence(status)}; until that changes, its tasks are parked again.", err=True)
 
 
 def purge(context: CLIContext, name: str, *, force: bool, as_json: bool) -> None:
@@ -162,13 +163,9 @@ def purge(context: CLIContext, name: str, *, force: bool, as_json: bool) -> None
         desk.require(name, private=True)
         parked = desk.yard.size(name)
         if parked and not force:
-            click.confirm(f"Delete {_tasks(parked)} parked by {name!r}? They will never run.", abort=True, err=True)
+            click.confirm(f"Delete {tasks(parked)} parked by {name!r}? They will never run.", abort=True, err=True)
         purged = desk.purge(name, by=_operator()) if parked else 0
     if as_json:
         click.echo(show.as_json({"name": name, "purged": purged}))
     else:
-        click.echo(f"{name}: {_tasks(purged)} deleted" if parked else f"{name}: nothing is parked")
-
-
-def _tasks(number: int) -> str:
-    return f"{number:,} task{'' if number == 1 else 's'}"
+        click.echo(f"{name}: {tasks(purged)} deleted" if parked else f"{name}: nothing is parked")

@@ -18,7 +18,7 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, State
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.app import AppBreakers, breakers_of
-from celery_breaker.plugin.cli_format import as_json, human, plain
+from celery_breaker.plugin.cli_format import as_json
 from celery_breaker.plugin.cli_session import Failure, UnknownBreaker, hint_at
 from celery_breaker.settings import Derived
 from celery_breaker.simulation import chart
@@ -26,6 +26,7 @@ from celery_breaker.simulation.plot import check_plot, plot
 from celery_breaker.simulation.report import CLOSED, OPEN, Report
 from celery_breaker.simulation.run import simulate
 from celery_breaker.simulation.scenario import Fleet, Load, Outage, Scenario, Service
+from celery_breaker.status.words import human, plain
 from celery_breaker.stores.url import kind_of
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import click
 from celery_breaker.errors import StoreError
 from celery_breaker.plugin import cli_format as show
 from celery_breaker.status import Desk, Status, urgent_first
+from celery_breaker.status.words import plain, sentence
 
 __all__ = ["JsonLines", "Lines", "Screen", "View", "follow", "width"]
 
@@ -86,7 +87,7 @@ class Lines:
             click.echo("\n".join(show.table(statuses)))
             self._changes.new(statuses)
         for status in self._changes.new(statuses):
-            self._say(show.sentence(status))
+            self._say(sentence(status))
 
     def lost(self, reason: str) -> None:
         """See `View.lost`; said once."""
@@ -137,7 +138,7 @@ class Screen:
     def lost(self, reason: str) -> None:
         """See `View.lost`; the last table stays."""
         self._lost_at = self._lost_at or _clock()
-        self._draw(f"{_clock()}  as of {self._lost_at}, the store cannot be reached: {show.plain(reason)}", bad=True)
+        self._draw(f"{_clock()}  as of {self._lost_at}, the store cannot be reached: {plain(reason)}", bad=True)
 
     def _draw(self, title: str, *, bad: bool = False) -> None:
         size = shutil.get_terminal_size()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celery_breaker.core.deferrals import LONGEST_DELAY
-from celery_breaker.plugin.cli_format import human
 from celery_breaker.plugin.doctor_case import Check, Facts, Finding, hint, problem, some
+from celery_breaker.status.words import human
 
 __all__ = ["CHECKS"]
 

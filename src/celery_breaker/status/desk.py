@@ -32,13 +32,22 @@ class Desk:
         catalogue, yard, fleet: see their protocols.
         why: why the breakers are kept where they are.
         shared: whether other processes see them.
+        tend_interval: seconds between two rounds of the agent.
 
     Raises:
         StoreError: from every method that reads or writes records, when the store cannot be reached.
     """
 
     def __init__(
-        self, registry: Registry, catalogue: Catalogue, yard: Yard, fleet: Fleet, *, why: str = "", shared: bool = True
+        self,
+        registry: Registry,
+        catalogue: Catalogue,
+        yard: Yard,
+        fleet: Fleet,
+        *,
+        why: str = "",
+        shared: bool = True,
+        tend_interval: float = 5.0,
     ) -> None:
         self.registry = registry
         self.catalogue = catalogue
@@ -46,6 +55,7 @@ class Desk:
         self.fleet = fleet
         self.why = why
         self.shared = shared
+        self.tend_interval = tend_interval
 
     @property
     def url(self) -> str:

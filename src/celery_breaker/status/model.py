@@ -28,6 +28,7 @@ class Status:
         oldest_parked: for how long the task has waited that was parked first; ``None`` if none has, or nobody can say.
         draining: parked tasks are on their way back.
         release_rate: releases per second that the agent allows itself at present.
+        overdue: for how long the next probe has been due; 0 if none is. More than a few rounds: nobody tends.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Status:
     draining: bool
     release_rate: float
     oldest_parked: float | None = None
+    overdue: float = 0.0
 
     @property
     def admits(self) -> bool:
@@ -140,5 +142,6 @@ def _status(cell: Cell, now: float, window: Totals, parked: Waiting | None) -> S
         parked=None if parked is None else parked.size,
         draining=record.draining,
         release_rate=record.ramp,
+        overdue=now - record.until if machine.due(record, now) else 0.0,
         oldest_parked=None if parked is None or parked.since is None else max(0.0, now - parked.since),
     )

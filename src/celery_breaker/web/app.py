@@ -13,10 +13,11 @@ from starlette.routing import BaseRoute, Mount
 from celery_breaker.clock import Clock, monotonic
 from celery_breaker.status import Desk
 from celery_breaker.status.sampler import Sampler
-from celery_breaker.web import api, problems
+from celery_breaker.web import api, pages, problems
 from celery_breaker.web.console import Console
 from celery_breaker.web.guard import Guard
 from celery_breaker.web.options import WebOptions
+from celery_breaker.web.sheet import error_page
 
 __all__ = ["create_app"]
 
@@ -55,7 +56,7 @@ def create_app(
     console = Console(
         desk=desk, sampler=sampler or Sampler(desk, interval=_INTERVAL), options=options, owned=sampler is None
     )
-    inner: list[BaseRoute] = [Mount("/api/v1", routes=api.routes(console)), *routes]
+    inner: list[BaseRoute] = [Mount("/api/v1", routes=api.routes(console)), *pages.routes(console), *routes]
     app = Starlette(
         routes=[Mount(options.url_prefix, routes=inner)] if options.url_prefix else inner,
         middleware=[Middleware(Guard, console=console, clock=clock)],
@@ -63,6 +64,7 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.console = console
+    app.state.error_page = error_page
     return app
 
 

@@ -14,7 +14,7 @@ from celery_breaker.status.sampler import Seen
 
 __all__ = ["attendance", "changed", "chosen", "entry", "parked_task", "policy_of", "still"]
 
-_TICKING = ("since", "retry_after", "time_since_fault", "override_expires_in", "oldest_parked")
+_TICKING = ("since", "retry_after", "time_since_fault", "override_expires_in", "oldest_parked", "overdue")
 _steady = attrgetter(*(field.name for field in dataclasses.fields(Status) if field.name not in _TICKING))
 
 _UNTENDED = 1.5 * FULL_ROUND

@@ -100,6 +100,9 @@ _STATUS = obj(
         "draining": _boolean("Parked tasks are on their way back."),
         "release_rate": _number("Releases per second at present."),
         "oldest_parked": nullable(_number("Seconds that the task has waited which was parked first.")),
+        "overdue": _number(
+            "Seconds for which a probe has been due; 0 if none is. More than a few rounds: nobody tends."
+        ),
         "time_to_drain": nullable(_number("Seconds until the backlog is gone at the present rate.")),
     }
 )
