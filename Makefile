@@ -8,16 +8,17 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 .NOTPARALLEL:
-.PHONY: help venv demo test chaos bench mutants services lint clean
+.PHONY: help venv demo screenshots test chaos bench mutants services lint clean
 
 help:
-	@echo "make demo      watch an outage pass, in the terminal (about a minute)"
+	@echo "make demo      watch an outage pass, in the terminal (about a minute); HOLD=1 stays up, with the dashboard"
 	@echo "make test      the whole test suite, on the built wheel; ARGS='-k name -x' goes to pytest"
 	@echo "make chaos     the long form of the chaos tests: servers and workers killed at random (about half an hour)"
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
 	@echo "make mutants   breaks core/ in a thousand small ways, and counts which of them its tests notice"
 	@echo "make lint      ruff, mypy and the import contracts"
-	@echo "make services  install the servers that tests start: Redis, RabbitMQ, memcached, PostgreSQL, MariaDB (Debian, needs root or sudo)"
+	@echo "make screenshots  the pictures of the dashboard in docs/"
+	@echo "make services  install the servers that tests start: Redis, RabbitMQ, memcached, PostgreSQL, MariaDB, chromium (Debian, needs root or sudo)"
 	@echo "make venv      only set up .venv"
 	@echo "make clean     remove all that these commands made"
 
@@ -38,7 +39,7 @@ $(VENV)/.stamp-wheel: $(SOURCES) pyproject.toml README.md LICENSE $(VENV)/.stamp
 
 # The extras' dependencies change with pyproject.toml only, so a changed source file does not resolve them again.
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo,memcached,sqlalchemy]" --group test
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo,memcached,sqlalchemy,prometheus,opentelemetry,web]" --group test
 	@touch $@
 
 $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
@@ -46,7 +47,7 @@ $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 	@touch $@
 
 $(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo,django,memcached,sqlalchemy]" --group bench --requirement bench/requirements.txt
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo,django,memcached,sqlalchemy,web]" --group bench --requirement bench/requirements.txt
 	@touch $@
 
 $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
@@ -54,11 +55,11 @@ $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
 	@touch $@
 
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing]" --group lint
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing,prometheus,opentelemetry,web]" --group lint
 	@touch $@
 
 demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
-	$(BIN)/python -m demo $(ARGS)
+	$(BIN)/python -m demo $(if $(HOLD),--hold) $(ARGS)
 
 test: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
 	$(BIN)/pytest $(ARGS)
@@ -77,6 +78,9 @@ mutants: $(VENV)/.stamp-mutants $(VENV)/.stamp-wheel
 	cp -R src tests pyproject.toml build/mutation
 	cd build/mutation && $(CURDIR)/$(BIN)/mutmut run && $(CURDIR)/$(BIN)/mutmut results
 	cd build/mutation && $(CURDIR)/$(BIN)/mutmut export-cicd-stats && $(CURDIR)/$(BIN)/python -m tests.core.score
+
+screenshots: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+	$(BIN)/python -m tests.web.browser.screenshots docs
 
 lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .

@@ -30,8 +30,8 @@ _LINGER = 3.0
 """Seconds for which a shop must have nothing left to do; long enough to see a second copy of a mail."""
 
 
-def parse(arguments: Sequence[str] | None) -> tuple[Scenario, Path]:
-    """The command line as a scenario and the directory for the results."""
+def parse(arguments: Sequence[str] | None) -> tuple[Scenario, Path, bool]:
+    """The command line as a scenario, the directory for the results, and whether to stay up afterwards."""
     parser = argparse.ArgumentParser(
         prog="python -m demo",
         description="One outage of a mail server, met by two shops: with celery-breaker, and with plain retries.",
@@ -41,10 +41,11 @@ def parse(arguments: Sequence[str] | None) -> tuple[Scenario, Path]:
     parser.add_argument("--rate", type=_positive, metavar="PER_SECOND", help="orders per second (8)")
     parser.add_argument("--seed", type=int, help="other customers (1)")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the plot goes (demo/out)")
+    parser.add_argument("--hold", action="store_true", help="stay up afterwards, with the dashboard, until Ctrl-C")
     options = vars(parser.parse_args(arguments))
     scenario = QUICK if options["quick"] else Scenario()
     chosen = {name: options[name] for name in ("outage", "rate", "seed") if options[name] is not None}
-    return dataclasses.replace(scenario, **chosen), options["out"].resolve()
+    return dataclasses.replace(scenario, **chosen), options["out"].resolve(), options["hold"]
 
 
 def _positive(word: str) -> float:
@@ -57,11 +58,11 @@ def _positive(word: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo. 0: every mail of the shop with the breaker was delivered exactly once; 1: not so; 130: Ctrl-C."""
-    scenario, out = parse(arguments)
+    scenario, out, hold = parse(arguments)
     console = Console(width=None if sys.stdout.isatty() else 100)
     directory = Path(tempfile.mkdtemp(prefix="celery-breaker-demo-"))
     try:
-        verdicts = run(scenario, directory, out, console)
+        verdicts = run(scenario, directory, out, console, hold=hold)
     except KeyboardInterrupt:
         shutil.rmtree(directory, ignore_errors=True)
         console.print("Interrupted; all processes ended.")
@@ -76,15 +77,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def run(scenario: Scenario, directory: Path, out: Path, console: Console) -> dict[str, Verdict]:
-    """Run both arms to their end, print the verdict, draw the plot."""
+def run(scenario: Scenario, directory: Path, out: Path, console: Console, *, hold: bool = False) -> dict[str, Verdict]:
+    """Run both arms to their end, print the verdict, draw the plot; then stay up with the dashboard, if told to."""
     executable = find_redis()
     console.print("Starting Redis, mail servers, workers and beat…", style="dim")
     with family() as children:
         arms = [Arm(kind, children, directory / kind.name) for kind in (BREAKER, NAIVE)]
         start(arms, children, executable)
+        address = arms[0].start_dashboard() if hold else ""  # from the start, so that it has seen the outage
+        if address:
+            console.print(f"Dashboard: {address}")
         with screen(console, scenario) as show:
             started = play(scenario, arms, children, show)
+        verdicts = report(scenario, arms, started, out, console)
+        if address:
+            wait_for_interrupt(console, children, address)
+    if not address:
+        console.print("To look at it in the dashboard, and break more: make demo HOLD=1", style="dim")
+    return verdicts
+
+
+def report(scenario: Scenario, arms: Sequence[Arm], started: float, out: Path, console: Console) -> dict[str, Verdict]:
+    """Judge, draw and print."""
     verdicts = {arm.kind.name: judge(arm.record) for arm in arms}
     plots = draw([Curve(arm.kind.name, arm.kind.title, arm.record) for arm in arms], started, out)
     facts = {name: verdict.as_dict() for name, verdict in verdicts.items()}
@@ -92,6 +106,15 @@ def run(scenario: Scenario, directory: Path, out: Path, console: Console) -> dic
     (out / "verdict.json").write_text(json.dumps(facts, indent=2) + "\n")
     print_verdicts(console, scenario, verdicts, plots)
     return verdicts
+
+
+def wait_for_interrupt(console: Console, children: Family, address: str) -> None:
+    """Keep everything up until Ctrl-C."""
+    console.print(f"The shop with the breaker stays up. Its dashboard: {address}  (Ctrl-C ends it)")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            children.check()
+            time.sleep(_TICK)
 
 
 def start(arms: Sequence[Arm], children: Family, executable: str) -> None:

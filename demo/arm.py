@@ -97,6 +97,13 @@ class Arm:
             command = [*CELERY, "breaker", "watch", "--json", "--interval=0.1"]
             self._spawn_in_project("breaker watch", command, stdout=self._directory / "breaker.jsonl")
 
+    def start_dashboard(self) -> str:
+        """Start the dashboard on this shop; its address."""
+        port = free_port()
+        command = [*CELERY, "breaker", "web", f"--port={port}", "--allow-actions"]
+        wait_for_port(port, self._spawn_in_project("breaker web", command), seconds=60)
+        return f"http://127.0.0.1:{port}/"
+
     def workers_ready(self) -> bool:
         """Whether all workers have said so in their logs."""
         logs = [self._directory / f"{name}.log" for name in self._worker_names]

@@ -17,7 +17,7 @@ pytest_plugins = [
 ]
 
 HERE = Path(__file__).parent
-WITH_WORKERS = (HERE / "integration", HERE / "chaos")
+WITH_WORKERS = (HERE / "integration", HERE / "chaos", HERE / "web" / "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

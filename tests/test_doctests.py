@@ -11,13 +11,25 @@ import pytest
 
 import celery_breaker.core
 import celery_breaker.engine
+import celery_breaker.metrics
 import celery_breaker.settings
+import celery_breaker.status
 import celery_breaker.stores
+import celery_breaker.web
 
 
 def modules() -> Iterator[str]:
     yield from (f"celery_breaker.{leaf}" for leaf in ("clock", "errors"))
-    for room in (celery_breaker.settings, celery_breaker.core, celery_breaker.stores, celery_breaker.engine):
+    rooms = (
+        celery_breaker.settings,
+        celery_breaker.core,
+        celery_breaker.stores,
+        celery_breaker.engine,
+        celery_breaker.metrics,
+        celery_breaker.status,
+        celery_breaker.web,
+    )
+    for room in rooms:
         yield from (f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__))
 
 

@@ -16,6 +16,7 @@ def test_without_settings_the_defaults_are_those_of_the_documentation() -> None:
     settings = Settings()
     assert (settings.store, settings.store_prefix, settings.store_timeout) == (None, "celery-breaker", 1.0)
     assert (settings.refresh_interval, settings.tend_interval, settings.tend_queue) == (1.0, 5.0, None)
+    assert (settings.metrics_port, settings.metrics_address, settings.opentelemetry) == (None, "0.0.0.0", False)
     assert settings.bus is True and settings.breakers == {} and settings.store_options == {}
 
 
@@ -31,6 +32,9 @@ def test_settings_are_taken_from_an_app_s_configuration() -> None:
         "breaker_tend_interval": 10,
         "breaker_tend_queue": "agent",
         "breaker_bus": False,
+        "breaker_metrics_port": 9100,
+        "breaker_metrics_address": "127.0.0.1",
+        "breaker_opentelemetry": True,
     }
     assert Settings.from_conf(conf) == Settings(
         breakers={"smtp": {"max_failures": 3}},
@@ -42,7 +46,16 @@ def test_settings_are_taken_from_an_app_s_configuration() -> None:
         tend_interval=10,
         tend_queue="agent",
         bus=False,
+        metrics_port=9100,
+        metrics_address="127.0.0.1",
+        opentelemetry=True,
     )
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, "9100", True, 1.5])
+def test_a_port_that_is_none_is_refused(port: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"breaker_metrics_port=.* must be a port"):
+        Settings.from_conf({"breaker_metrics_port": port})
 
 
 @pytest.mark.parametrize("name", ["breaker_store_timeout", "breaker_refresh_interval", "breaker_tend_interval"])

@@ -164,8 +164,8 @@ def test_a_pool_process_that_ends_after_its_task_has_been_heard_and_once(
     with slowed(store):
         inner = [guarded.inner.delay(service.folder, number) for number in range(tasks)]
         outer = [guarded.once.delay(service.folder, number) for number in range(tasks)]
-        for result in outer:
-            assert isinstance(result.get(timeout=60, propagate=False), guarded.ServiceDown)
+        for result in outer:  # the first waits for all of the inner ones
+            assert isinstance(result.get(timeout=60 + tasks, propagate=False), guarded.ServiceDown)
         said = Counter(result.get(timeout=60) for result in inner)
     assert worker.stop() == 0
     assert said["down"] < QUICK["max_failures"] + concurrency, f"a trip should have shut the others out: {said}"

@@ -38,8 +38,9 @@ class Turn:
 
 
 def read_turns(path: Path) -> list[Turn]:
-    """What has been written so far."""
-    lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    """What has been written so far; a line that is being written just now has no end yet."""
+    whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+    lines = [line.split() for line in whole.splitlines()]
     return [Turn(float(at), int(received), float(stall)) for at, received, stall in lines]
 
 

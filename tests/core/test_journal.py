@@ -122,3 +122,11 @@ def test_times_go_to_the_end_of_what_is_exact_and_no_further() -> None:
     assert decode_entry('{"event":"purged","at":999999999999}') is not None
     assert decode_entry('{"event":"purged","at":1e12}') is None
     assert decode_entry('{"event":"purged"}') is None
+
+
+def test_a_word_that_is_repeated_with_another_reason_is_an_override_still() -> None:
+    before = replace(CLOSED, override=Override(mode=Mode.DISABLED, since=1.0, reason="moving", by="adam"))
+    after = replace(CLOSED, override=Override(mode=Mode.DISABLED, since=2.0, reason="moving on", by="eve"))
+    entry = entry_of(changed(before, after), by="celery@one")
+    assert (entry.event, entry.before, entry.what) == (Event.OVERRIDE, "disabled", "disabled")
+    assert (entry.reason, entry.by) == ("moving on", "eve")

@@ -1,33 +1,44 @@
-"""The demo, in its short form: what a newcomer sees first must work."""
+"""The demo, in its short form and with its dashboard: what a newcomer sees first must work."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
+from tests.support.waiting import eventually
 from tests.support.workers import ROOT
 
 
 @pytest.mark.timeout(240)
-def test_every_mail_is_delivered_exactly_once_and_no_process_is_left(tmp_path: Path) -> None:
+def test_every_mail_is_delivered_once_the_dashboard_is_offered_and_no_process_is_left(tmp_path: Path) -> None:
     before = {process.pid for process in psutil.process_iter()}
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "CELERY_", "DJANGO_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "demo", "--quick", "--out", str(tmp_path)],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "demo", "--quick", "--hold", "--out", str(tmp_path)],
+            cwd=ROOT,
+            env=env,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        found = eventually(lambda: _offered(said, demo), "the dashboard should be offered", timeout=200)
+        page = httpx.get(f"{found[1]}breaker?name=smtp", trust_env=False)
+        assert "half-opened, for probes" in page.text
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(30)
+    assert demo.returncode == 0, said.read_text()[-3000:]
     verdict = json.loads((tmp_path / "verdict.json").read_text())
     assert verdict
     assert (tmp_path / "demo.png").stat().st_size > 10_000
@@ -38,3 +49,8 @@ def test_every_mail_is_delivered_exactly_once_and_no_process_is_left(tmp_path: P
         if process.info["pid"] not in before and any("shop" in word for word in process.info["cmdline"] or ())
     ]
     assert left == []
+
+
+def _offered(said: Path, demo: subprocess.Popen[bytes]) -> re.Match[str] | None:
+    assert demo.poll() is None, said.read_text()[-3000:]
+    return re.search(r"Its dashboard: (http://\S+/)", said.read_text())

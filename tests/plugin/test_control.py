@@ -49,12 +49,6 @@ class Templates(Declared):
 def at() -> Office:
     policies = {"smtp": QUICK, "crm": QUICK, "webhook:{host}": QUICK, "local": Policy(scope="worker")}
     return office(Templates({**policies, "judged": Policy(classify=len)}))  # type: ignore[arg-type]
-        "crm": QUICK,
-        "webhook:{host}": QUICK,
-        "judged": Policy(classify=len),
-        "local": Policy(scope="worker"),
-    }  # type: ignore[arg-type]
-    return office(Templates(patterns))
 
 
 @pytest.fixture

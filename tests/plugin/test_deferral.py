@@ -10,6 +10,7 @@ import pytest
 from celery import Celery
 from kombu import Message
 
+from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
 from celery_breaker.plugin.deferral import Deferrer, Refused
 from celery_breaker.plugin.mainloop import MainLoop
@@ -119,3 +120,20 @@ def test_what_was_parked_is_told_once(world: World) -> None:
     world.work()
     assert world.deferrer.take_parked() == {"svc"}
     assert world.deferrer.take_parked() == set()
+
+
+def test_meters_are_told_of_a_task_when_it_has_been_set_aside_and_not_before(world: World) -> None:
+    told: list[tuple[str, str]] = []
+
+    class Told(Meter):
+        def deferred(self, name: str, action: str) -> None:
+            told.append((name, action))
+
+    world.registry.meters.add(Told())
+    world.lot.failures = 1
+    world.refuse("a")
+    world.refuse("b", action="retry")
+    world.work()
+    assert told == []
+    world.work()
+    assert told == [("svc", "park"), ("svc", "retry")]

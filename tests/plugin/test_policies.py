@@ -66,3 +66,20 @@ def test_a_pattern_that_matches_no_task_is_said(app: Celery, caplog: pytest.LogC
     with caplog.at_level("WARNING"):
         collect(app, {"smtp": {"tasks": ["mial.*"]}})
     assert "'mial.*' matches no task" in caplog.text
+
+
+def test_the_queue_of_a_task_is_that_of_its_route_of_its_own_or_the_default(app: Celery) -> None:
+    @app.task(name="pay.charge", queue="money", shared=False)
+    def charge() -> None: ...
+
+    app.conf.task_routes = {"mail.*": {"queue": "mails"}}
+    queue_of = collect(app, {}).queue_of
+    assert [queue_of(name) for name in ("mail.send", "pay.charge", "hook.notify")] == ["mails", "money", "celery"]
+
+
+def test_a_router_that_needs_a_call_hurts_nobody(app: Celery) -> None:
+    def by_customer(name: str, args: list[object], *_: object, **__: object) -> str:
+        return f"customer-{args[0]}"
+
+    app.conf.task_routes = (by_customer,)
+    assert collect(app, {}).queue_of("mail.send") == ""

@@ -31,6 +31,9 @@ class Declared:
     def names(self) -> list[str]:
         return list(self.declared)
 
+    def queue_of(self, task: str) -> str:
+        return "celery"
+
 
 @dataclass
 class Lots:

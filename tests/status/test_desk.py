@@ -74,6 +74,17 @@ def test_an_action_is_done_and_noted_with_who_and_why(at: Office) -> None:
     assert (entry.event, entry.what, entry.by, entry.reason) == (Event.OVERRIDE, "forced_open", "eve", "moving")
 
 
+def test_the_journal_says_who_ordered_a_change_whoever_overrode_the_breaker_before(at: Office) -> None:
+    for action in (
+        actions.force(Mode.DISABLED, by="eve"),
+        actions.auto(by="adam"),
+        actions.force(Mode.DISABLED, by="eve"),
+        actions.reset(by="noah"),
+    ):
+        at.desk.act("smtp", action)
+    assert [entry.by for entry in at.desk.history("smtp")] == ["noah", "eve", "adam", "eve"]
+
+
 def test_the_last_failures_are_shown(at: Office) -> None:
     fail(at.registry, 2)
     assert [entry.what for entry in at.desk.failures("smtp")] == ["ConnectionError()"] * 2

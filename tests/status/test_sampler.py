@@ -80,6 +80,17 @@ def test_ten_thousand_idle_breakers_cost_no_look_at_each_window() -> None:
     assert at.server.calls.count("tally") <= 500
 
 
+def test_a_look_that_takes_long_is_followed_by_a_longer_pause(at: Office, sampler: Sampler) -> None:
+    assert sampler._work() == 1.0
+
+    def slowly(operation: str) -> None:
+        if operation == "read":
+            at.clock.advance(0.5)
+
+    at.server.before = slowly
+    assert sampler._work() == 1.5
+
+
 def test_a_busy_breaker_among_many_is_found_and_then_followed() -> None:
     names = [f"webhook:{number}" for number in range(2_000)]
     at = office(Declared(declared=dict.fromkeys(names, QUICK)))

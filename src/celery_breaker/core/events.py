@@ -55,8 +55,8 @@ class Change:
         return self.mode_before is not self.mode_after
 
 
-def change_between(before: Record, after: Record, *, at: float, by: str = "") -> Change | None:
-    """What changed, or ``None`` when nothing did that anyone need be told; ``by`` is who ordered it, if anyone did."""
+def change_between(before: Record, after: Record, *, at: float) -> Change | None:
+    """What changed, or ``None`` when nothing did that anyone need be told."""
     if before.generation == after.generation and before.override == after.override:
         return None
     return Change(
@@ -72,7 +72,7 @@ def change_between(before: Record, after: Record, *, at: float, by: str = "") ->
         trips=after.trips,
         reason=_reason(before, after),
         stepped=before.generation != after.generation,
-        by=by or (after.override.by if after.override and after.override != before.override else ""),
+        by=after.override.by if after.override and after.override != before.override else "",
     )
 
 

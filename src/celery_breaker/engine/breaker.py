@@ -42,7 +42,8 @@ def outcome_of(
     try:
         verdict = judge(exception, policy) if exception is not None else judge_result(result, policy)
     except Exception:
-        logger.exception("classify of breaker %r failed; the usual rules apply", ticket.cell.name)
+        name = ticket.cell.name
+        logger.exception("classify of breaker %r failed; the usual rules apply", name, extra={"breaker": name})
         verdict = Verdict.SUCCESS if exception is None else Verdict.FAILURE
     slow = verdict is not Verdict.NEUTRAL and is_slow(duration, policy)
     if slow and policy.slow_call_rate is None:
@@ -177,7 +178,9 @@ class Breaker:
         if cell.passing:
             return cell.ticket
         if (ticket := registry.enter(cell)) is None:
-            raise BreakerOpen(self.name, registry.retry_after(cell))
+            retry_after = registry.retry_after(cell)
+            registry.meters.refused(self.name, retry_after)
+            raise BreakerOpen(self.name, retry_after)
         return ticket
 
     def _now(self) -> float:
@@ -234,7 +237,11 @@ class Breaker:
     def _change(self, step: Callable[[Record, float], Record]) -> None:
         registry, cell = self._own()
         if self._store is None and registry.link.shared.url == MemoryStore.url:
-            logger.warning("breaker %r is kept by this process alone; import the app, or give it a store", self.name)
+            logger.warning(
+                "breaker %r is kept by this process alone; import the app, or give it a store",
+                self.name,
+                extra={"breaker": self.name},
+            )
         registry.refresh([self.name])
         registry.change(cell, step)
         if not registry.link.connected:

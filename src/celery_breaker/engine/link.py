@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from celery_breaker.clock import Clock
 from celery_breaker.core.record import Record
+from celery_breaker.engine.meters import Meter
+from celery_breaker.engine.timed import TimedStore
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.memory import MemoryStore
@@ -28,14 +30,22 @@ _LAST_RETRY = 4.0
 class Link:
     """Runs operations on the store, or on a local copy while the store is away. Thread-safe; never raises `StoreError`.
 
+    Args:
+        meter: is told of each operation on the store, though not of those on this process's own memory.
+
     Attributes:
+        shared: the store.
+        timed: the store too, for who must know that it failed; the meter is told.
         epoch: changes whenever the link moves from one store to the other; generations of different epochs
             do not compare.
         offset: seconds to add to the process's clock to get the store's.
     """
 
-    def __init__(self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]]) -> None:
+    def __init__(
+        self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]], meter: Meter | None = None
+    ) -> None:
         self.shared = store
+        self.timed = TimedStore(store, Meter() if meter is None else meter, clock=clock)
         self.epoch = 0
         self.offset = 0.0
         self._clock = clock
@@ -63,7 +73,7 @@ class Link:
         local = self._local
         if local is None:
             try:
-                return operation(self.shared)
+                return operation(self.timed)
             except StoreError as exc:
                 local = self._fall_back(exc)
         return operation(local)
@@ -71,7 +81,11 @@ class Link:
     def _fall_back(self, exc: StoreError) -> MemoryStore:
         with self._lock:
             if self._local is None:
-                logger.warning("store is out of reach, this process goes on with breakers of its own: %s", exc)
+                logger.warning(
+                    "store is out of reach, this process goes on with breakers of its own: %s",
+                    exc,
+                    extra={"store": self.shared.url},
+                )
                 local = MemoryStore(self.now)
                 for record in self._views():
                     local.swap(record, expected=0)
@@ -90,7 +104,7 @@ class Link:
         if self._local is None or self._clock() < self._retry_at:
             return False
         try:
-            now = self.shared.now()
+            now = self.timed.now()
         except StoreError:
             self._pause = min(self._pause * 2, _LAST_RETRY)
             self._retry_at = self._clock() + self._pause
@@ -99,7 +113,7 @@ class Link:
             self.heard(now)
             self._local = None
             self.epoch += 1
-        logger.warning("store is back, this process shares its breakers again")
+        logger.warning("store is back, this process shares its breakers again", extra={"store": self.shared.url})
         return True
 
     def after_fork(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from celery_breaker.core.events import Change
 from celery_breaker.core.record import Record, State
 
-__all__ = ["isolated", "log_change", "log_learned"]
+__all__ = ["about", "isolated", "log_change", "log_learned"]
 
 logger = logging.getLogger(__name__)
 
@@ -21,25 +21,59 @@ def isolated(function: Callable[..., object], *args: object) -> None:
         logger.exception("%r failed; the breaker goes on", function)
 
 
+def about(record: Record) -> dict[str, object]:
+    """What a log line about a breaker carries beside its text; the names are API, see docs/observability.md."""
+    return {
+        "breaker": record.name,
+        "state": str(record.state),
+        "mode": str(record.mode),
+        "generation": record.generation,
+        "trips": record.trips,
+        "reason": record.reason,
+    }
+
+
 def log_change(change: Change) -> None:
-    """Log a change that this process won: a trip as a warning, one that is repeated as an error."""
-    extra = {"breaker": change.name, "generation": change.generation, "state": str(change.after)}
+    """Log a change that this process won in one line: a trip as a warning, one that is repeated as an error."""
+    extra = _fields(change)
+    override = f" ({_override(change)})" if change.overridden else ""
     if change.moved and change.after is State.OPEN:
         level = logging.ERROR if change.trips > 2 else logging.WARNING
         wait = change.until - change.at
-        logger.log(level, "breaker %r opened for %.1f s: %s", change.name, wait, change.reason, extra=extra)
+        logger.log(level, "breaker %r opened for %.1f s: %s%s", change.name, wait, change.reason, override, extra=extra)
     elif change.moved:
-        logger.info(
-            "breaker %r is %s (was %s): %s", change.name, change.after, change.before, change.reason, extra=extra
-        )
-    if change.overridden:
-        who = f" by {change.by}" if change.by else ""
-        why = f": {change.reason}" if change.reason and not change.moved else ""
-        logger.warning("breaker %r is now %s%s%s", change.name, change.mode_after, who, why, extra=extra)
+        level = logging.WARNING if change.overridden else logging.INFO
+        text = "breaker %r is %s (was %s): %s%s"
+        logger.log(level, text, change.name, change.after, change.before, change.reason, override, extra=extra)
+    elif change.overridden:
+        why = f": {change.reason}" if change.reason else ""
+        logger.warning("breaker %r is %s%s", change.name, _override(change), why, extra=extra)
+    else:
+        why = f": {change.reason}" if change.reason else ""
+        logger.info("breaker %r is %s, %s as before%s", change.name, change.after, change.mode_after, why, extra=extra)
+
+
+def _fields(change: Change) -> dict[str, object]:
+    return {
+        "breaker": change.name,
+        "state": str(change.after),
+        "state_before": str(change.before),
+        "mode": str(change.mode_after),
+        "mode_before": str(change.mode_before),
+        "generation": change.generation,
+        "trips": change.trips,
+        "reason": change.reason,
+        "by": change.by,
+        "retry_after": max(0.0, change.until - change.at) if change.after is State.OPEN else None,
+    }
+
+
+def _override(change: Change) -> str:
+    return f"now {change.mode_after}" + (f" by {change.by}" if change.by else "")
 
 
 def log_learned(before: Record, after: Record) -> None:
     """Log a change that another process won."""
     if before.generation != after.generation or before.mode is not after.mode:
         mode = "" if after.override is None else f", {after.mode}"
-        logger.info("breaker %r is %s%s, says the store", after.name, after.state, mode)
+        logger.info("breaker %r is %s%s, says the store", after.name, after.state, mode, extra=about(after))

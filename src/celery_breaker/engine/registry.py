@@ -73,6 +73,7 @@ class Registry(Views):
         self._tickets: set[Ticket] = set()
         self._flushed_at: dict[str, float] = {}
         self._recent = RecentFailures()
+        self._counted: dict[str, Delta] = {}
         self._refresh_at = 0.0
         self._epoch = 0
 
@@ -144,7 +145,7 @@ class Registry(Views):
         try:
             return self.enter(cell, ttl=ttl)
         except Exception:
-            logger.exception("breaker %r: asking for a permit failed", cell.name)
+            logger.exception("breaker %r: asking for a permit failed", cell.name, extra={"breaker": cell.name})
             return None
 
     def _half_open_observed(self) -> None:
@@ -166,11 +167,15 @@ class Registry(Views):
             if ticket.permit is not None:
                 self.give_back(ticket)
         self._collect_successes()
+        counted, self._counted = self._counted, {}
+        for name, delta in counted.items():
+            self.meters.called(name, calls=delta.calls, failures=delta.failures, slow=delta.slow)
 
     def _count(self, outcome: Outcome, *, failed: bool) -> None:
         ticket, cell = outcome.ticket, outcome.ticket.cell
         if failed:
             self._recent.add(cell.name, self._failure(outcome))
+        self._measure(cell, Delta().then(failed=failed, slow=outcome.slow))
         if self._half_open(ticket):
             self._settle_probe(outcome, failed=failed)
             return
@@ -185,12 +190,18 @@ class Registry(Views):
         for ticket in list(self._tickets):
             if successes := ticket.take_successes():
                 ticket.cell.used_at = self.clock()
+                self._measure(ticket.cell, Delta(calls=successes))
                 if self._half_open(ticket):
                     self._probe_succeeded(ticket, successes)
                 else:
                     self._add(ticket, Delta(calls=successes, unbroken=False))
             if ticket is not ticket.cell.ticket or self.cells.get(ticket.cell.name) is not ticket.cell:
                 self._tickets.discard(ticket)
+
+    def _measure(self, cell: Cell, more: Delta) -> None:
+        """For the meters, which are told once a round; also what is too late, or too odd, for the window."""
+        if self.meters:
+            self._counted[cell.name] = self._counted.get(cell.name, Delta()).plus(more)
 
     def _failure(self, outcome: Outcome) -> Entry:
         return Entry(
@@ -288,6 +299,7 @@ class Registry(Views):
         self._applying = threading.Lock()
         self._reset_queues()
         self.link.after_fork()
+        self.meters.after_fork()
         if self._private is not None:
             self._private.after_fork()
         self.reporter = Background(self.work, name="celery-breaker-reporter")

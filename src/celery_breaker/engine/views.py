@@ -21,7 +21,8 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.link import Link
-from celery_breaker.engine.news import isolated, log_change, log_learned
+from celery_breaker.engine.meters import Meters
+from celery_breaker.engine.news import about, isolated, log_change, log_learned
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.stores.base import Store
@@ -56,6 +57,7 @@ class Views:
     Attributes:
         listeners: called with each `Change` that this process won, in the thread that won it, isolated.
         watchers: called with (cell, record before) when a view changed, isolated.
+        meters: whoever measures what this process does; see `Meter`.
         read_at: process clock at which records were last read; ``None`` before the first time.
     """
 
@@ -73,6 +75,7 @@ class Views:
         self.tended = tended
         self.listeners: list[Listener] = []
         self.watchers: list[Watcher] = []
+        self.meters = Meters()
         self.cells: dict[str, Cell] = {}
         self.clock = clock
         self.random = random
@@ -83,7 +86,7 @@ class Views:
         self._lock = threading.Lock()
         self._applying = threading.Lock()
         self._private: MemoryStore | None = None
-        self.link = Link(store, clock=clock, views=lambda: [cell.record for cell in self._cells()])
+        self.link = Link(store, clock=clock, views=lambda: [cell.record for cell in self._cells()], meter=self.meters)
         if isinstance(store, MemoryStore):
             self.link.heard(store.now())
 
@@ -193,7 +196,9 @@ class Views:
 
         Whoever had seen less may have been first; the higher generation wins.
         """
-        logger.warning("breaker %r: the store lost its record; written back as %s", cell.name, lost.state)
+        logger.warning(
+            "breaker %r: the store lost its record; written back as %s", cell.name, lost.state, extra=about(lost)
+        )
         if self._store_of(cell, lambda store: store.swap(lost, expected=expected)):
             self._apply(cell, replace(lost, version=expected + 1))
         else:
@@ -210,8 +215,9 @@ class Views:
     def change(self, cell: Cell, step: Callable[[Record, float], Record], *, by: str = "") -> Record:
         """Apply ``step(record, now)`` by compare-and-set and return the record as it stands then.
 
-        Losing reads again and tries anew, so ``step`` may run several times. The winner announces the change, as one
-        that ``by`` ordered, if anyone did.
+        ``by`` is the operator who ordered it, if one did.
+
+        Losing reads again and tries anew, so ``step`` may run several times. The winner announces the change.
         """
         for _ in range(_SWAP_TRIES):
             if cell.ticket.epoch != self._epoch_of(cell):
@@ -223,14 +229,16 @@ class Views:
             if self._store_of(cell, lambda store, b=before, a=after: store.swap(a, expected=b.version)):  # type: ignore[misc]
                 after = replace(after, version=before.version + 1)
                 self._apply(cell, after)
-                if change := change_between(before, after, at=now, by=by):
-                    self._announce(change)
+                if change := change_between(before, after, at=now):
+                    self._announce(replace(change, by=by) if by else change)
                 return after
             started = self.clock()
             snapshot = self._store_of(cell, lambda store: store.read([cell.name]))
             if cell.applied_at <= started:  # else another thread has seen more since
                 self._learn(cell, snapshot.records[cell.name])
-        logger.error("breaker %r: gave up a change after %d lost swaps", cell.name, _SWAP_TRIES)
+        logger.error(
+            "breaker %r: gave up a change after %d lost swaps", cell.name, _SWAP_TRIES, extra=about(cell.record)
+        )
         return cell.record
 
     def win_permit(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
@@ -245,6 +253,7 @@ class Views:
             return None
         self.refresh([cell.name])
         if cell.record.generation == ticket.generation:
+            self.meters.permitted(cell.name)
             return ticket
         self.give_back(ticket)
         return cell.ticket if self.admission(cell) is machine.Admission.ADMIT else None
@@ -348,6 +357,7 @@ class Views:
 
     def _announce(self, change: Change) -> None:
         log_change(change)
+        self.meters.changed(change)
         for listener in self.listeners:
             isolated(listener, change)
         isolated(self.note, change.name, Book.HISTORY, [entry_of(change, by=self.worker)])

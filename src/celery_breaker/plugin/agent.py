@@ -13,6 +13,7 @@ from celery_breaker.core import machine, ramp, tending
 from celery_breaker.core.names import is_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
+from celery_breaker.engine.news import about
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.plugin import signals
@@ -79,21 +80,13 @@ class Agent:
     Args:
         breakers: the app's.
         parked: takes the names of breakers for which this process has parked since the last call.
-        told: called with the breaker and the number of tasks that were released.
     """
 
-    def __init__(
-        self,
-        breakers: AppBreakers,
-        *,
-        parked: Callable[[], set[str]] = set,
-        told: Callable[[str, int], object] = lambda name, count: None,
-    ) -> None:
+    def __init__(self, breakers: AppBreakers, *, parked: Callable[[], set[str]] = set) -> None:
         self._breakers = breakers
         self._registry: Registry = breakers.registry
         self._interval = breakers.settings.tend_interval
         self._parked = parked
-        self._told = told
         self.held = False
         self.tended_at: float | None = None
         self._lot: Lot | None = None
@@ -126,6 +119,7 @@ class Agent:
             self._look_at_all()
         pauses = [self._tend_one(cell) for cell in list(registry.cells.values()) if self._concerns(cell)]
         self.tended_at = registry.clock()
+        registry.meters.tended()
         if not pauses:
             self._let_go()
         return min([*pauses, self._interval])
@@ -171,7 +165,12 @@ class Agent:
             pause = self._do_what_is_due(cell)
         except Exception as exc:
             if (complaint := repr(exc)) != self._complaints.get(cell.name):
-                logger.warning("tending breaker %r failed, tried again each second: %s", cell.name, complaint)
+                logger.warning(
+                    "tending breaker %r failed, tried again each second: %s",
+                    cell.name,
+                    complaint,
+                    extra=about(cell.record),
+                )
             self._complaints[cell.name] = complaint
             self._drop_lot()
             return 1.0
@@ -214,7 +213,8 @@ class Agent:
             return
         probing.patience = tending.patience_after(probing.patience, cell.policy)
         if released := self._release(cell.name, cell.policy.half_open_calls, ahead=True):
-            logger.debug("breaker %r: %d parked tasks released as probes", cell.name, released)
+            name = cell.name
+            logger.debug("breaker %r: %d parked tasks released as probes", name, released, extra=about(cell.record))
             probing.at = now
 
     def _check_health(self, cell: Cell) -> None:
@@ -271,7 +271,7 @@ class Agent:
     def _release(self, name: str, count: int, *, ahead: bool = False) -> int:
         released = self._open_lot().release(name, count, ahead=ahead)
         if released:
-            self._told(name, released)
+            self._registry.meters.released(name, released)
         if released and signals.task_released.receivers:
             signals.task_released.send(sender=self._breakers.app, name=name, count=released)
         return released

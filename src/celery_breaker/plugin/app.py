@@ -18,7 +18,7 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import State
 from celery_breaker.engine import default
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin import parking_amqp, parking_local, parking_redis, signals
+from celery_breaker.plugin import exports, parking_amqp, parking_local, parking_redis, signals
 from celery_breaker.plugin.bus import Bus, has_fanout, hints
 from celery_breaker.plugin.fleet import AppFleet
 from celery_breaker.plugin.parking import Lot, PortableLot
@@ -35,6 +35,8 @@ from celery_breaker.stores.url import open_store
 if TYPE_CHECKING:
     from celery import Celery
     from kombu import Connection
+
+    from celery_breaker.metrics.otel import Instrumented
 
 __all__ = ["AppBreakers", "breakers_of"]
 
@@ -57,6 +59,7 @@ class AppBreakers:
         self._policies: Policies | None = None
         self._registry: Registry | None = None
         self._bus: Bus | BusPeers | None = None
+        self._instrumented: Instrumented | None = None
 
     @property
     def settings(self) -> Settings:
@@ -116,6 +119,7 @@ class AppBreakers:
                 self._registry.link.heard(time.time())  # until the store has said what time it is
                 self._registry.listeners.append(self._signal)
                 self._bus = self._open_bus(store, self._registry) if settings.bus and derived.shared else None
+                self._instrumented = exports.opentelemetry(self._registry, settings)
             return self._registry
 
     def _open_bus(self, store: Store, registry: Registry) -> Bus | BusPeers:
@@ -123,7 +127,7 @@ class AppBreakers:
             return hints(self.app, registry)
         settings = self.settings
         return BusPeers(
-            self.app, store, prefix=settings.store_prefix, timeout=settings.store_timeout, changed=registry.hint
+            self.app, store, prefix=settings.store_prefix, timeout=settings.store_timeout, registry=registry
         )
 
     @property
@@ -173,7 +177,9 @@ class AppBreakers:
                 self._registry.close()
             if self._bus is not None:
                 self._bus.stop()
-            self._settings = self._policies = self._registry = self._bus = None
+            if self._instrumented is not None:
+                self._instrumented.stop()
+            self._settings = self._policies = self._registry = self._bus = self._instrumented = None
 
 
 def _after_fork() -> None:

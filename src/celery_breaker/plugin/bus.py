@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 
     from celery_breaker.engine.registry import Registry
 
-__all__ = ["Bus", "fanout", "has_fanout", "hints"]
+__all__ = ["Bus", "delay_of", "fanout", "has_fanout", "hints"]
 
 logger = logging.getLogger(__name__)
 
 _LAST_PAUSE = 5.0
 _MANY = 1000
 """Announcements kept while the broker is away; older ones are dropped."""
+
+_LONGEST_DELAY = 3600.0
+"""Seconds; no message is older, so whoever says so has no clock to go by."""
 
 _LARGEST = 1_000_000
 """Bytes of a message; nobody of us sends so much."""
@@ -268,6 +271,21 @@ class Bus:
         self._complained = True
 
 
+def delay_of(body: object, now: float) -> float | None:
+    """Seconds that a message took, if it says when it was sent; not every one does.
+
+    Example:
+        >>> delay_of({"at": 10.0}, 10.5), delay_of({"at": 10.0}, 9.9), delay_of({"at": "noon"}, 10.5)
+        (0.5, 0.0, None)
+    """
+    at = body.get("at") if isinstance(body, dict) else None
+    if not isinstance(at, (int, float)) or isinstance(at, bool):
+        return None
+    if not now - _LONGEST_DELAY < at < now + _LONGEST_DELAY:
+        return None
+    return max(0.0, now - at)
+
+
 def hints(app: Celery, registry: Registry) -> Bus:
     """A bus on which transitions are announced: hints to look into the store. Losing all of them costs latency only."""
 
@@ -275,9 +293,11 @@ def hints(app: Celery, registry: Registry) -> Bus:
         name = body.get("name") if isinstance(body, dict) else None
         if isinstance(name, str):
             registry.hint(name)
+            if (delay := delay_of(body, registry.link.now())) is not None:
+                registry.meters.bus_delayed(delay)
 
     def announce(change: Change) -> None:
-        bus.send({"name": change.name, "version": change.version})
+        bus.send({"name": change.name, "version": change.version, "at": registry.link.now()})
 
     bus = Bus(app, exchange=fanout("celery_breaker.bus"), heard=heard)
     registry.listeners.append(announce)

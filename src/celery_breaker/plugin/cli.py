@@ -273,6 +273,32 @@ def watch(ctx: click.Context, interval: float, once: bool, as_json: bool) -> Non
         cli_run.watch(ctx.obj, interval=interval, as_json=as_json)
 
 
+@breaker.command()
+@opt.web("--port", type=click.IntRange(0, 65535), default=5556, metavar="N", help="Default: 5556; 0 is any free one.")
+@opt.web("--address", default="127.0.0.1", help="Any but 127.0.0.1 needs a login.", metavar="IP")
+@opt.web("--basic-auth", multiple=True, metavar="USER:PASSWORD", help="Who may come in; repeatable, or with commas.")
+@opt.web("--token", "tokens", multiple=True, help="For `Authorization: Bearer`; repeatable.")
+@opt.web("--url-prefix", default="", metavar="PATH", help="Under which everything is, for a proxy that keeps it.")
+@opt.web("--allow-host", "hosts", multiple=True, metavar="NAME", help="Name of a proxy in front; repeatable.")
+@opt.web("--allow-actions", is_flag=True, help="Steer breakers too; without, it only shows.")
+@opt.web("--show-args", is_flag=True, help="Show the arguments of parked tasks.")
+@click.pass_context
+def web(ctx: click.Context, /, **asked: Any) -> None:
+    """Serve the dashboard and its REST API until Ctrl-C.
+
+    Better in the environment than on the command line, where others on the machine see it: passwords and tokens.
+
+    \b
+    Examples:
+      celery -A proj breaker web
+      celery -A proj breaker web --port 8080 --basic-auth eve:secret --address 0.0.0.0 --allow-actions
+      CELERY_BREAKER_WEB_TOKEN=secret celery -A proj breaker web --allow-actions
+    """
+    from celery_breaker.plugin import cli_web
+
+    cli_web.run(ctx.obj, **asked)
+
+
 @breaker.command(epilog=_DOCTOR_CODES)
 @click.option("--strict", is_flag=True, help="Exit with 1 for hints too.")
 @click.option("--wait", callback=opt.seconds, default="3", metavar="SECONDS", help="To listen for workers. Default: 3.")

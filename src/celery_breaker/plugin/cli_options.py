@@ -12,7 +12,7 @@ from celery_breaker.core.names import check_name
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.status.words import seconds_of
 
-__all__ = ["as_json", "duration", "named", "one", "override", "rate", "reason", "seconds", "share", "some"]
+__all__ = ["as_json", "duration", "named", "one", "override", "rate", "reason", "seconds", "share", "some", "web"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -93,3 +93,15 @@ def duration(flag: str, default: str | None, text: str) -> Callable[[_Command], 
     """An option that takes a time, see `seconds`."""
     said = f" Default: {default}." if default else ""
     return click.option(flag, callback=seconds, default=default, metavar="SECONDS", help=text + said)
+
+
+def web(*flags: str, **how: Any) -> Callable[[_Command], _Command]:
+    """An option of ``web``, which an environment variable sets too; there, several have commas between."""
+    name = flags[0].removeprefix("--").replace("-", "_").upper()
+    if how.get("multiple"):
+        how |= {"type": _Listed(), "metavar": how.get("metavar", "TEXT")}
+    return click.option(*flags, envvar=f"CELERY_BREAKER_WEB_{name}", show_envvar=True, **how)
+
+
+class _Listed(click.types.StringParamType):
+    envvar_list_splitter = ","

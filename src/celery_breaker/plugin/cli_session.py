@@ -46,11 +46,12 @@ def hint_at(name: str, names: Iterable[str], *, otherwise: str) -> str:
 
 
 @contextmanager
-def opened(context: CLIContext, *, local: bool = False) -> Iterator[Desk]:
+def opened(context: CLIContext, *, local: bool = False, reach: bool = True) -> Iterator[Desk]:
     """The desk of this command line's app; what goes wrong at it becomes a `Failure`.
 
     Args:
         local: go on where no store is shared, for what concerns the broker alone.
+        reach: the store must answer now; without, for what goes on while it is away.
     """
     breakers = breakers_of(context.app)
     with quiet():
@@ -59,7 +60,8 @@ def opened(context: CLIContext, *, local: bool = False) -> Iterator[Desk]:
             if not (breakers.derived.shared or local):
                 raise Failure(_not_shared(breakers))
             desk = breakers.desk
-            desk.registry.link.shared.now()
+            if reach:
+                desk.registry.link.shared.now()
             yield desk
         except UnknownBreakerError as exc:
             raise UnknownBreaker(_with_hint(exc, shared=breakers.derived.shared)) from exc

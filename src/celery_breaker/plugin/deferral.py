@@ -93,27 +93,15 @@ class Deferrer:
 
     Nothing is acknowledged before it is safe; while the broker is away, what is in hand stays in hand.
 
-    Args:
-        told: called with the breaker and the action for each task that was set aside.
-
     Attributes:
         inline: work in the caller's thread: its loop would not notice that messages are gone.
     """
 
-    def __init__(
-        self,
-        app: Celery,
-        registry: Registry,
-        lot: Lot,
-        *,
-        loop: MainLoop,
-        told: Callable[[str, str], object] = lambda name, action: None,
-    ) -> None:
+    def __init__(self, app: Celery, registry: Registry, lot: Lot, *, loop: MainLoop) -> None:
         self._app = app
         self._registry = registry
         self._lot = lot
         self._loop = loop
-        self._told = told
         self._lock = threading.Lock()
         self._tries: Counter[int] = Counter()
         self._parked: deque[str] = deque()
@@ -284,9 +272,14 @@ class Deferrer:
     def _tell(self, refused: Refused, count: int) -> None:
         task_id = refused.message.headers.get("id")
         logger.debug(
-            "task %s[%s] set aside by breaker %r: %s", refused.task.name, task_id, refused.name, refused.action
+            "task %s[%s] set aside by breaker %r: %s",
+            refused.task.name,
+            task_id,
+            refused.name,
+            refused.action,
+            extra={"breaker": refused.name},
         )
-        self._told(refused.name, refused.action)
+        self._registry.meters.deferred(refused.name, refused.action)
         if signals.task_deferred.receivers:
             signals.task_deferred.send(
                 sender=self._app,

@@ -15,6 +15,7 @@ from celery_breaker.clock import Clock
 from celery_breaker.core import machine
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.engine.background import Background
+from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 
@@ -66,7 +67,7 @@ class Throttle:
         return min([_PAUSE + self._sent[key] - now for key in self._counts if key in self._sent], default=_IDLE)
 
 
-class Events:
+class Events(Meter):
     """Tells monitors, from a thread of its own, of changes that this worker sees and of tasks that it sets aside.
 
     A change is told by one worker: whoever takes the change's lease in the store first, which is the one that made the
@@ -95,11 +96,11 @@ class Events:
             self._background.wake()
 
     def deferred(self, name: str, action: str) -> None:
-        """A task was set aside."""
+        """See `Meter.deferred`."""
         self._count((_DEFERRED, name), action, 1)
 
     def released(self, name: str, count: int) -> None:
-        """Parked tasks went back."""
+        """See `Meter.released`."""
         self._count((_RELEASED, name), "released", count)
 
     def stop(self) -> None:

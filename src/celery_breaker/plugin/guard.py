@@ -202,6 +202,7 @@ class Guard:
         raise SetAside(request.id)
 
     def _tell_fallback(self, request: Gated, cell: Cell) -> None:
+        self.registry.meters.deferred(cell.name, "fallback")
         if signals.task_deferred.receivers:
             signals.task_deferred.send(
                 sender=self.task.app,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from celery_breaker.errors import StoreError
-from celery_breaker.plugin.bus import Bus, fanout
+from celery_breaker.plugin.bus import Bus, delay_of, fanout
 from celery_breaker.stores.conversation import BEAT, Conversation
 from celery_breaker.stores.message import MessageStore, Note
 
 if TYPE_CHECKING:
     from celery import Celery
+
+    from celery_breaker.engine.registry import Registry
 
 __all__ = ["BusPeers"]
 
@@ -42,17 +43,15 @@ class BusPeers:
         store: what this process knows; it is connected to these peers.
         prefix: fleets of other prefixes are not heard.
         timeout: seconds that whoever joins waits for an answer.
-        changed: called with the name of each breaker of which something was heard.
+        registry: is hinted at each breaker of which something was heard.
     """
 
-    def __init__(
-        self, app: Celery, store: MessageStore, *, prefix: str, timeout: float, changed: Callable[[str], object]
-    ) -> None:
+    def __init__(self, app: Celery, store: MessageStore, *, prefix: str, timeout: float, registry: Registry) -> None:
         self._app = app
         self._store = store
         self._exchange = fanout(f"celery_breaker.peers.{quote(prefix, safe=':')}")
         self._timeout = timeout
-        self._changed = changed
+        self._registry = registry
         self._begin(member=False)
         self.alone = not self._bus.possible
         store.connect(self)
@@ -99,7 +98,7 @@ class BusPeers:
 
     def tell(self, note: Note) -> None:
         """See `Peers.tell`."""
-        self._bus.send({**note, "by": self._conversation.me})
+        self._bus.send({**note, "by": self._conversation.me, "at": self._registry.link.now()})
 
     def sent(self) -> None:
         """See `Peers.sent`."""
@@ -128,7 +127,9 @@ class BusPeers:
 
     def _heard(self, body: object) -> None:
         for name in self._conversation.hear(body):
-            self._changed(name)
+            self._registry.hint(name)
+        if (delay := delay_of(body, self._registry.link.now())) is not None:
+            self._registry.meters.bus_delayed(delay)
         if self._conversation.answered:
             self._answered.set()
         self._bus.wake()

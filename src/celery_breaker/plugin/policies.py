@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celery.utils.imports import symbol_by_name
@@ -38,10 +39,12 @@ class Policies:
     Attributes:
         declared: policies by name or template, like ``"webhook:{host}"``.
         guarded: templates by task name; tasks that are not guarded are not in it.
+        queue_of: the queue that a task goes to, see `Catalogue`.
     """
 
     declared: dict[str, Policy] = field(default_factory=dict)
     guarded: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    queue_of: Callable[[str], str] = lambda task: ""
     _patterns: list[tuple[re.Pattern[str], str]] = field(default_factory=list)
 
     def of(self, name: str) -> Policy:
@@ -92,7 +95,7 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Polici
     Raises:
         ConfigurationError: an option, a name or a path is wrong, or two tasks contradict each other.
     """
-    policies = Policies()
+    policies = Policies(queue_of=partial(_queue_of, app))
     said: dict[str, _Said] = {name: _Said() for name in breakers}
     for _, task in sorted(app.tasks.items()):
         names = names_on(task)
@@ -175,6 +178,16 @@ def _policy(name: str, options: Mapping[str, object]) -> Policy:
     except ConfigurationError as exc:
         raise ConfigurationError(f"breaker {name!r}: {exc}") from None
     return policy
+
+
+def _queue_of(app: Celery, task: str) -> str:
+    """Routers are the user's code, and may need the arguments of a call."""
+    try:
+        queue = app.amqp.router.route({"queue": getattr(app.tasks.get(task), "queue", None)}, task)["queue"]
+    except Exception:
+        logger.debug("the queue of %s is not known", task, exc_info=True)
+        return ""
+    return str(getattr(queue, "name", queue))
 
 
 def _exception_class(item: object) -> object:

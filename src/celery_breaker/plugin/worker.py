@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery_breaker.core.record import Record
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
+from celery_breaker.plugin import exports
 from celery_breaker.plugin.agent import Agent
 from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.app import AppBreakers
@@ -22,6 +23,9 @@ from celery_breaker.plugin.request import guarded_request
 from celery_breaker.plugin.steering import Steering
 from celery_breaker.plugin.strategy import guarded_strategy
 from celery_breaker.stores.message import MessageStore
+
+if TYPE_CHECKING:
+    from celery_breaker.metrics.prometheus import Served
 
 __all__ = ["WorkerSide"]
 
@@ -38,18 +42,18 @@ class WorkerSide:
     def __init__(self, breakers: AppBreakers, *, hostname: str) -> None:
         self.breakers = breakers
         self.policies: Policies = breakers.policies
+        exports.check(breakers.settings)
         self.registry: Registry = breakers.registry
         self.registry.worker = hostname
         self.loop = MainLoop()
         self.events = Events(self.registry, send=self.loop.tell, monitored=lambda: self.loop.monitored)
-        self.deferrer = Deferrer(
-            breakers.app, self.registry, breakers.open_lot(), loop=self.loop, told=self.events.deferred
-        )
-        self.agent = Agent(breakers, parked=self._take_parked, told=self.events.released)
+        self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot(), loop=self.loop)
+        self.agent = Agent(breakers, parked=self._take_parked)
         self.steering = Steering(lambda: breakers.desk)
         self._asked_to_tend = False
         self._backlogs: set[str] = set()
         self._stopping = False
+        self._metrics: Served | None = None
         self._tending = Background(self._tend, name="celery-breaker-agent")
         for name in self.policies.guarded:
             self._guard(breakers.app.tasks[name])
@@ -79,8 +83,10 @@ class WorkerSide:
             bus.listen()  # first, for news between the reading and the hearing would be lost
         self.registry.refresh()
         self.registry.watchers += [self._seen, self.events.seen]
+        self.registry.meters.add(self.events)
         self.registry.reporter.start()
         self._tending.start()
+        self._metrics = exports.open_port(self.registry, self.breakers.settings)
 
     def stop(self) -> None:
         """Finish what is in hand and give back the agent's lease; tasks that still run are heard until `close`."""
@@ -93,6 +99,8 @@ class WorkerSide:
 
     def close(self) -> None:
         """The pool has ended: report what is left."""
+        if self._metrics is not None:
+            self._metrics.stop()
         self.breakers.forget()
 
     def connected(self, consumer: Any) -> None:

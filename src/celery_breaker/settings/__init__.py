@@ -20,6 +20,9 @@ DEFAULTS: Mapping[str, object] = {
     "breaker_tend_interval": 5.0,
     "breaker_tend_queue": None,
     "breaker_bus": True,
+    "breaker_metrics_port": None,
+    "breaker_metrics_address": "0.0.0.0",  # noqa: S104 -- as Prometheus clients do: whoever scrapes is elsewhere
+    "breaker_opentelemetry": False,
 }
 """Every setting with its default. With Django each is written ``CELERY_…`` in capitals."""
 
@@ -40,6 +43,9 @@ class Settings:
         tend_interval: seconds between two rounds of the agent.
         tend_queue: queue of beat's message to the agent; ``None`` is the app's default queue.
         bus: announce transitions over a fanout exchange of the broker.
+        metrics_port: at which each worker can be scraped by Prometheus; ``None`` opens none.
+        metrics_address: where that port listens.
+        opentelemetry: give figures and span events to OpenTelemetry.
     """
 
     breakers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -51,6 +57,9 @@ class Settings:
     tend_interval: float = 5.0
     tend_queue: str | None = None
     bus: bool = True
+    metrics_port: int | None = None
+    metrics_address: str = "0.0.0.0"  # noqa: S104
+    opentelemetry: bool = False
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, object]) -> Settings:
@@ -67,6 +76,9 @@ class Settings:
             value = values[name]
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
                 raise ConfigurationError(f"{name}={value!r} must be a number of seconds above 0")
+        port = values["breaker_metrics_port"]
+        if port is not None and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):
+            raise ConfigurationError(f"breaker_metrics_port={port!r} must be a port, 1 to 65535, or None")
         breakers = values.pop("breakers") or {}
         if not isinstance(breakers, Mapping) or not all(isinstance(options, Mapping) for options in breakers.values()):
             raise ConfigurationError('breakers must map names to options, like {"smtp": {"max_failures": 5}}')

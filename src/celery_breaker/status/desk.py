@@ -73,7 +73,7 @@ class Desk:
         return [name for name in self._all_names() if self._private(name)]
 
     def _all_names(self) -> list[str]:
-        stored = [name for name in self.registry.link.shared.names() if is_name(name)]
+        stored = [name for name in self.registry.link.timed.names() if is_name(name)]
         return sorted({*self.catalogue.names(), *stored})
 
     def _private(self, name: str) -> bool:
@@ -163,6 +163,8 @@ class Desk:
         return self._moved(name, Event.PURGED, self.yard.purge(name), by)
 
     def _moved(self, name: str, event: Event, count: int, by: str) -> int:
+        if count and event is Event.RELEASED:
+            self.registry.meters.released(name, count)
         if count and self.shared:
             now = self.registry.link.now()
             self.registry.note(name, Book.HISTORY, [Entry(at=now, event=event, count=count, by=by)])

@@ -12,7 +12,7 @@ from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.status.ports import Waiting
 
-__all__ = ["Status", "status_of", "urgent_first"]
+__all__ = ["Status", "remembered", "status_of", "urgent_first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,36 +104,44 @@ def status_of(
     wanted = list(names)
     registry.refresh(wanted)
     now = registry.link.now()
-    found = []
-    for name in wanted:
-        cell = registry.cell(name)
-        record, override = cell.record, cell.record.override
-        window = (totals or registry.totals)(cell)
-        parked = (waiting or {}).get(name)
-        expires = override.expires if override else None
-        found.append(
-            Status(
-                name=name,
-                state=str(record.state),
-                mode=str(machine.mode_at(record, now)),
-                generation=record.generation,
-                since=max(0.0, now - record.since) if record.since else None,
-                retry_after=machine.retry_after(record, now),
-                time_since_fault=None if record.last_fault is None else max(0.0, now - record.last_fault),
-                trips=record.trips,
-                reason=record.reason,
-                override_reason=override.reason if override else "",
-                override_by=override.by if override else "",
-                override_expires_in=None if expires is None else max(0.0, expires - now),
-                calls=window.calls,
-                failures=window.failures,
-                slow=window.slow,
-                workers=dict(window.workers),
-                parked=None if parked is None else parked.size,
-                draining=record.draining,
-                release_rate=record.ramp,
-                overdue=now - record.until if machine.due(record, now) else 0.0,
-                oldest_parked=None if parked is None or parked.since is None else max(0.0, now - parked.since),
-            )
-        )
-    return found
+    return [
+        _status(cell, now, (totals or registry.totals)(cell), (waiting or {}).get(cell.name))
+        for cell in map(registry.cell, wanted)
+    ]
+
+
+def remembered(registry: Registry) -> list[Status]:
+    """The breakers that this process follows, from its memory: no round trip.
+
+    Their windows and parking queues are not known here: no calls are shown, and ``parked`` is ``None``.
+    """
+    now = registry.link.now()
+    return [_status(cell, now, Totals(now=now), None) for cell in list(registry.cells.values())]
+
+
+def _status(cell: Cell, now: float, window: Totals, parked: Waiting | None) -> Status:
+    record, override = cell.record, cell.record.override
+    expires = override.expires if override else None
+    return Status(
+        name=cell.name,
+        state=str(record.state),
+        mode=str(machine.mode_at(record, now)),
+        generation=record.generation,
+        since=max(0.0, now - record.since) if record.since else None,
+        retry_after=machine.retry_after(record, now),
+        time_since_fault=None if record.last_fault is None else max(0.0, now - record.last_fault),
+        trips=record.trips,
+        reason=record.reason,
+        override_reason=override.reason if override else "",
+        override_by=override.by if override else "",
+        override_expires_in=None if expires is None else max(0.0, expires - now),
+        calls=window.calls,
+        failures=window.failures,
+        slow=window.slow,
+        workers=dict(window.workers),
+        parked=None if parked is None else parked.size,
+        draining=record.draining,
+        release_rate=record.ramp,
+        overdue=now - record.until if machine.due(record, now) else 0.0,
+        oldest_parked=None if parked is None or parked.since is None else max(0.0, now - parked.since),
+    )

@@ -36,6 +36,10 @@ class Catalogue(Protocol):
         """Declared names that are not templates."""
         ...
 
+    def queue_of(self, task: str) -> str:
+        """The queue that a task goes to unless its sender says otherwise; empty if only its call can tell."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedTask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,12 +24,17 @@ __all__ = ["Sampler", "Seen"]
 
 logger = logging.getLogger(__name__)
 
-_WINDOWS_AT_ONCE = 500
-"""Windows of quiet breakers that are looked at in one go; the others have their turn later."""
+_ROUND = 5.0
+"""Seconds in which the window of each quiet breaker has its turn."""
+
+_FEW, _MANY = 50, 500
+"""Windows of quiet breakers that are looked at in one go: so few always, and never more; then a round takes longer."""
 
 _WORKERS_EVERY = 5.0
 """Seconds between two times that the workers are asked."""
 
+_REST = 3.0
+"""Pause after a look, as a multiple of what it took: very many breakers are looked at less often."""
 
 _NOTHING = Totals(now=0.0)
 
@@ -59,7 +65,7 @@ class Sampler:
     is going on, and else by turns, so that ten thousand idle breakers cost a few round trips.
 
     Args:
-        interval: seconds between two looks.
+        interval: seconds between two looks; more where one takes long.
         clock: of the process, in seconds.
         ask_workers: ask the workers too, now and then, over remote control.
     """
@@ -120,7 +126,8 @@ class Sampler:
     def _work(self) -> float:
         started = self._clock()
         self.look()
-        return max(0.05, self.interval - (self._clock() - started))
+        took = self._clock() - started
+        return max(0.05, self.interval - took, _REST * took)
 
     def look(self) -> Seen:
         """Look now, in this thread."""
@@ -148,7 +155,8 @@ class Sampler:
             self._totals.pop(name, None)
         if not self._turn:
             self._turn = sorted(statuses)
-        self._due, self._turn = frozenset(self._turn[:_WINDOWS_AT_ONCE]), self._turn[_WINDOWS_AT_ONCE:]
+        share = min(max(_FEW, math.ceil(len(statuses) * self.interval / _ROUND)), _MANY)
+        self._due, self._turn = frozenset(self._turn[:share]), self._turn[share:]
 
     def _window(self, cell: Cell) -> Totals:
         """The window of a breaker; what was seen last if nothing goes on and it is not its turn."""

@@ -30,10 +30,10 @@ class Series:
 
     Example:
         >>> series = Series(span=60.0, step=1.0)
-        >>> for at, calls in ((1.0, 0), (2.0, 0), (3.0, 5), (3.5, 6)):
+        >>> for at, calls in ((1.0, 0), (2.0, 0), (3.0, 5), (3.5, 6), (3.8, 7)):
         ...     series.add(Point(at, calls, 0, 0, 0))
         >>> [(point.at, point.calls) for point in series]
-        [(1.0, 0), (2.0, 0), (3.5, 6)]
+        [(1.0, 0), (2.0, 0), (3.0, 5), (3.8, 7)]
     """
 
     def __init__(self, *, span: float = 3600.0, step: float = 5.0) -> None:

@@ -268,7 +268,8 @@ class CasStore:
     def _complain(self, key: Key) -> None:
         if key not in self._unreadable:
             self._unreadable.add(key)
-            logger.error("%s: the %s of %r is not ours to read; begun anew", self.url, key.kind, key.name)
+            text = "%s: the %s of %r is not ours to read; begun anew"
+            logger.error(text, self.url, key.kind, key.name, extra={"breaker": key.name})
 
 
 @dataclass(frozen=True, slots=True)

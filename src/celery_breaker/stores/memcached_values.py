@@ -163,7 +163,8 @@ class MemcachedValues:
             there = self._gets(again) if again else {}  # one that is listed may be about to be written
             for _, name in again:
                 if ("record", name) not in there:
-                    logger.warning("memcached lost the record of breaker %r; taken as new and closed", name)
+                    text = "memcached lost the record of breaker %r; taken as new and closed"
+                    logger.warning(text, name, extra={"breaker": name})
         self._met.update(strange)
 
     # --- values -------------------------------------------------------------------------------------------------------

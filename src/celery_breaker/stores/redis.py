@@ -141,7 +141,8 @@ class RedisStore:
             return record
         if name not in self._unreadable:
             self._unreadable.add(name)
-            logger.error("key %s is not a breaker's record; taken as closed", self._key(name, "record"))
+            key = self._key(name, "record")
+            logger.error("key %s is not a breaker's record; taken as closed", key, extra={"breaker": name})
         return Record(name=name, version=version)
 
     def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
