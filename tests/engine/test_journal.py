@@ -8,8 +8,9 @@ from celery_breaker.core import machine
 from celery_breaker.core.journal import Book, Event
 from celery_breaker.core.record import Mode
 from celery_breaker.core.verdict import Verdict
+from celery_breaker.engine.breaker import Breaker
 from celery_breaker.engine.registry import Outcome, Registry
-from tests.engine.world import World, fail
+from tests.engine.world import World, fail, provided
 
 
 def failed(registry: Registry, *, reason: str = "OSError()", task: str = "mail.send", task_id: str = "id") -> None:
@@ -42,6 +43,16 @@ def test_an_operator_s_word_is_noted_with_name_and_reason(world: World, registry
     lifted, forced = registry.notes("smtp", Book.HISTORY)
     assert (forced.event, forced.what, forced.reason, forced.by) == (Event.OVERRIDE, "forced_open", "moving", "eve")
     assert (lifted.event, lifted.what) == (Event.OVERRIDE, "auto")
+
+
+def test_whoever_steers_a_breaker_from_code_may_say_who_it_is(world: World) -> None:
+    registry = world.process("w")
+    with provided(registry):
+        smtp = Breaker("smtp")
+        smtp.open(by="eve")
+        smtp.auto(by="adam")
+        smtp.reset(by="cron")
+    assert [entry.by for entry in registry.notes("smtp", Book.HISTORY)] == ["cron", "adam", "eve"]
 
 
 def test_failures_are_noted_with_task_worker_and_exception(world: World, registry: Registry) -> None:

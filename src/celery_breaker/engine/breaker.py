@@ -234,7 +234,7 @@ class Breaker:
 
     # --- what an operator says ----------------------------------------------------------------------------------------
 
-    def _change(self, step: Callable[[Record, float], Record]) -> None:
+    def _change(self, step: Callable[[Record, float], Record], *, by: str) -> None:
         registry, cell = self._own()
         if self._store is None and registry.link.shared.url == MemoryStore.url:
             logger.warning(
@@ -243,7 +243,7 @@ class Breaker:
                 extra={"breaker": self.name},
             )
         registry.refresh([self.name])
-        registry.change(cell, step)
+        registry.change(cell, step, by=by)
         if not registry.link.connected:
             raise StoreError(f"breaker {self.name!r} was changed in this process alone: its store is out of reach")
 
@@ -251,11 +251,11 @@ class Breaker:
         if expires is not None and not (isinstance(expires, (int, float)) and expires > 0):
             raise ConfigurationError(f"expires={expires!r} must be a number of seconds above 0")
         self._change(
-            lambda record, now: machine.override(record, mode, now=now, reason=reason, by=by, expires_in=expires)
+            lambda record, now: machine.override(record, mode, now=now, reason=reason, by=by, expires_in=expires), by=by
         )
 
     def open(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
-        """Force open, for ``expires`` seconds or until lifted. Atomic across the fleet.
+        """Force open, for ``expires`` seconds or until lifted. Atomic across the fleet. ``by`` is who says so.
 
         Raises:
             StoreError: from this and the following methods, when the fleet cannot be told.
@@ -270,14 +270,14 @@ class Breaker:
         """Admit everything, and go on moving the state as if it counted, for ``expires`` seconds or until lifted."""
         self._override(Mode.OBSERVING, reason, expires, by)
 
-    def auto(self) -> None:
+    def auto(self, *, by: str = "") -> None:
         """Lift the override; the state decides again."""
-        self._override(Mode.AUTO, "", None, "")
+        self._override(Mode.AUTO, "", None, by)
 
-    def close(self, *, reason: str = "closed by hand") -> None:
+    def close(self, *, reason: str = "closed by hand", by: str = "") -> None:
         """Close, lifting a forced opening; an early relapse still opens for longer than the first time."""
-        self._change(lambda record, now: machine.close(record, now=now, reason=reason))
+        self._change(lambda record, now: machine.close(record, now=now, reason=reason), by=by)
 
-    def reset(self, *, reason: str = "reset by hand") -> None:
+    def reset(self, *, reason: str = "reset by hand", by: str = "") -> None:
         """Back to a fresh, closed breaker: no override, no back-off, an empty window."""
-        self._change(lambda record, now: machine.reset(record, now=now, reason=reason))
+        self._change(lambda record, now: machine.reset(record, now=now, reason=reason), by=by)

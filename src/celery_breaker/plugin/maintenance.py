@@ -42,15 +42,15 @@ def register(app: Celery) -> None:
 
     def auto(name: str) -> None:
         """Lift what was forced."""
-        named(name).auto()
+        named(name).auto(by=_BY)
 
     def close(name: str) -> None:
         """Close a breaker."""
-        named(name).close(reason="closed by a task")
+        named(name).close(reason="closed by a task", by=_BY)
 
     def reset(name: str) -> None:
         """Make a breaker as good as new."""
-        named(name).reset(reason="reset by a task")
+        named(name).reset(reason="reset by a task", by=_BY)
 
     actions: dict[str, Callable[..., None]] = {
         "open": force_open,
