@@ -15,18 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celery_breaker.core.journal import Book
-from celery_breaker.core.record import Record, State, encode
+from celery_breaker.core.record import Record, encode
 from celery_breaker.core.windows import Delta, Window
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.redis import RedisStore
 from tests.contract.conftest import fresh_redis
+from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
 from tests.support.forks import held_by_a_thread, in_child
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
-
-OPEN = Record(name="smtp", state=State.OPEN, generation=3, since=1.0, until=2.0, trips=1, reason="5 of 5 calls failed")
-WINDOW = Window(span=86_400.0)
-FAILURE = Delta().then(failed=True, slow=False)
 
 
 @pytest.fixture
@@ -39,19 +36,6 @@ def store(redis_server: RedisServer) -> Iterator[RedisStore]:
 def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
     with redis_server.client() as client:
         yield client
-
-
-def use_all(store: RedisStore, *, version: int = 0, failures: int = 1) -> None:
-    """Each operation once."""
-    assert store.read(["smtp"]).records["smtp"].version == version
-    assert store.swap(OPEN, expected=version)
-    assert store.read(["smtp"]).records["smtp"] == replace(OPEN, version=version + 1)
-    assert store.tally("smtp", FAILURE, WINDOW, generation=3, worker="a").failures == failures
-    assert store.lease("smtp:3:permit", "a", limit=1, ttl=60)
-    assert not store.lease("smtp:3:permit", "b", limit=1, ttl=60)
-    store.release("smtp:3:permit", "a")
-    assert store.names() == ["smtp"]
-    assert store.now() > 0
 
 
 # --- outages ----------------------------------------------------------------------------------------------------------
@@ -97,18 +81,6 @@ def test_a_server_that_hangs_costs_no_more_than_the_timeout(make_redis: Callable
     server.resume()
     assert 0.25 < took < 0.3 * 2 + 0.5, took
     eventually(lambda: store.now() > 0, ignore=(StoreError,))
-
-
-OPERATIONS: dict[str, Callable[[RedisStore], object]] = {
-    "read": lambda store: store.read(["smtp"]),
-    "tally": lambda store: store.tally("smtp", FAILURE, WINDOW, generation=0, worker="a"),
-    "swap": lambda store: store.swap(OPEN, expected=0),
-    "lease": lambda store: store.lease("key", "a", limit=1, ttl=60),
-    "release": lambda store: store.release("key", "a"),
-    "names": lambda store: store.names(),
-    "forget": lambda store: store.forget("smtp"),
-    "now": lambda store: store.now(),
-}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -247,7 +219,7 @@ def test_a_breaker_s_keys_share_a_hash_slot(store: RedisStore, client: redis.Red
     use_all(store)
     store.lease("smtp:3:permit", "a", limit=1, ttl=60)
     keys = {key.decode().removeprefix(store._prefix + ":") for key in client.scan_iter(f"{store._prefix}:*")}
-    assert keys == {"names", "{smtp}:record", "{smtp}:window", "{smtp:3:permit}:lease"}
+    assert keys == {"names", "{smtp}:record", "{smtp}:window", "{smtp}:history", "{smtp:3:permit}:lease"}
 
 
 def test_prefixes_are_apart(redis_server: RedisServer, store: RedisStore) -> None:

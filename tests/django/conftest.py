@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from celery_breaker.core.record import Record, State
-from celery_breaker.core.windows import Delta, Window
 from celery_breaker.stores.cas import CasStore
 from celery_breaker.stores.django import DjangoStore, DjangoValues
 from tests.support import django_stores
@@ -18,9 +15,6 @@ from tests.support import django_stores
 Entry = dict[str, Any]
 Opened = Callable[..., CasStore]
 
-OPEN = Record(name="smtp", state=State.OPEN, generation=3, since=1.0, until=2.0, trips=1, reason="5 of 5 calls failed")
-WINDOW = Window(span=86_400.0)
-FAILURE = Delta().then(failed=True, slow=False)
 
 KINDS = ["sqlite", "postgresql", "mariadb"]
 
@@ -28,31 +22,6 @@ KINDS = ["sqlite", "postgresql", "mariadb"]
 def values_of(store: CasStore) -> DjangoValues:
     assert isinstance(store._values, DjangoValues)
     return store._values
-
-
-def use_all(store: CasStore, *, version: int = 0, failures: int = 1) -> None:
-    """Each operation once."""
-    assert store.read(["smtp"]).records["smtp"].version == version
-    assert store.swap(OPEN, expected=version)
-    assert store.read(["smtp"]).records["smtp"] == replace(OPEN, version=version + 1)
-    assert store.tally("smtp", FAILURE, WINDOW, generation=3, worker="a").failures == failures
-    assert store.lease("smtp:3:permit", "a", limit=1, ttl=60)
-    assert not store.lease("smtp:3:permit", "b", limit=1, ttl=60)
-    store.release("smtp:3:permit", "a")
-    assert store.names() == ["smtp"]
-    assert store.now() > 0
-
-
-OPERATIONS: dict[str, Callable[[CasStore], object]] = {
-    "read": lambda store: store.read(["smtp"]),
-    "tally": lambda store: store.tally("smtp", FAILURE, WINDOW, generation=0, worker="a"),
-    "swap": lambda store: store.swap(OPEN, expected=0),
-    "lease": lambda store: store.lease("key", "a", limit=1, ttl=60),
-    "release": lambda store: store.release("key", "a"),
-    "names": lambda store: store.names(),
-    "forget": lambda store: store.forget("smtp"),
-    "now": lambda store: store.now(),
-}
 
 
 def new_entry(kind: str, request: pytest.FixtureRequest, folder: Path) -> Entry:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from celery_breaker.errors import StoreError
-from tests.django.conftest import OPEN, OPERATIONS, Entry, Opened, use_all
+from tests.django.conftest import Entry, Opened
+from tests.stores.operations import OPEN, OPERATIONS, use_all
 from tests.support import django_stores
 from tests.support.servers_mariadb import MariaDBServer
 

@@ -14,7 +14,8 @@ import pytest
 from celery_breaker.core.record import Record
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.stores.django import DjangoStore
-from tests.django.conftest import FAILURE, KINDS, OPEN, WINDOW, Entry, Opened, created, new_entry, use_all, values_of
+from tests.django.conftest import KINDS, Entry, Opened, created, new_entry, values_of
+from tests.stores.operations import FAILURE, OPEN, WINDOW, use_all
 from tests.support import django_stores
 from tests.support.django_projects import Project
 from tests.support.servers_postgres import PostgresServer

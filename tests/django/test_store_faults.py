@@ -20,7 +20,8 @@ import pytest
 from celery_breaker.core.windows import Delta
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.cas import CasStore
-from tests.django.conftest import FAILURE, OPEN, OPERATIONS, WINDOW, Entry, Opened, created, use_all, values_of
+from tests.django.conftest import Entry, Opened, created, values_of
+from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
 from tests.support import django_stores
 from tests.support.forks import held_by_a_thread, in_child
 from tests.support.servers_mariadb import MariaDBServer

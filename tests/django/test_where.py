@@ -12,7 +12,8 @@ import pytest
 from celery_breaker.errors import ConfigurationError, StoreError
 from celery_breaker.stores.django import DjangoStore, default_alias
 from celery_breaker.stores.url import open_store
-from tests.django.conftest import Opened, use_all
+from tests.django.conftest import Opened
+from tests.stores.operations import use_all
 from tests.support import django_stores
 
 APPS = ["celery_breaker.django", "django_celery_results"]

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,17 @@ class Events:
 
     def _read(self) -> None:
         kind = ""
-        with self._client.stream("GET", "/events", timeout=None) as answer:
+        with (
+            suppress(httpx.RemoteProtocolError),  # its dashboard was killed
+            self._client.stream("GET", "/events", timeout=None) as answer,
+        ):
             for line in answer.iter_lines():
                 field, _, value = line.partition(": ")
                 if field == "event":
                     kind = value
                 elif field == "data":
                     self.heard.append((time.time(), kind, json.loads(value)))
-        self.ended = True
+            self.ended = True
 
     def _told(self, name: str) -> list[tuple[float, dict[str, Any]]]:
         """What was told of one breaker, and when."""

@@ -42,7 +42,8 @@ class Real:
 
     @property
     def operations(self) -> list[str]:
-        return self.world.server.calls
+        """What moves the breaker; entries of its journal are for people, and not simulated."""
+        return [kind for kind in self.world.server.calls if kind != "note"]
 
     @property
     def record(self) -> Record:

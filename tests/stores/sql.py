@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,48 +12,19 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from celery_breaker.core.record import Record, State
-from celery_breaker.core.windows import Delta, Window
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.cas import CasStore, Key
 from celery_breaker.stores.sqlalchemy import SQLAlchemyStore, _Values
+from tests.stores.operations import FAILURE, OPEN, WINDOW
 from tests.support.servers_mariadb import MariaDBServer
 from tests.support.servers_postgres import PostgresServer
 from tests.support.waiting import eventually
-
-OPEN = Record(name="smtp", state=State.OPEN, generation=3, since=1.0, until=2.0, trips=1, reason="5 of 5 calls failed")
-WINDOW = Window(span=86_400.0)
-FAILURE = Delta().then(failed=True, slow=False)
-
-OPERATIONS: dict[str, Callable[[CasStore], object]] = {
-    "read": lambda store: store.read(["smtp"]),
-    "tally": lambda store: store.tally("smtp", FAILURE, WINDOW, generation=0, worker="a"),
-    "swap": lambda store: store.swap(OPEN, expected=0),
-    "lease": lambda store: store.lease("key", "a", limit=1, ttl=60),
-    "release": lambda store: store.release("key", "a"),
-    "names": lambda store: store.names(),
-    "forget": lambda store: store.forget("smtp"),
-    "now": lambda store: store.now(),
-}
 
 _CONNECTIONS = {
     "postgresql": "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
     "mysql": "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()",
 }
 _END = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}
-
-
-def use_all(store: Store, *, version: int = 0, failures: int = 1) -> None:
-    """Each operation once."""
-    assert store.read(["smtp"]).records["smtp"].version == version
-    assert store.swap(OPEN, expected=version)
-    assert store.read(["smtp"]).records["smtp"] == replace(OPEN, version=version + 1)
-    assert store.tally("smtp", FAILURE, WINDOW, generation=3, worker="a").failures == failures
-    assert store.lease("smtp:3:permit", "a", limit=1, ttl=60)
-    assert not store.lease("smtp:3:permit", "b", limit=1, ttl=60)
-    store.release("smtp:3:permit", "a")
-    assert store.names() == ["smtp"]
-    assert store.now() > 0
 
 
 def values_of(store: CasStore) -> _Values:

@@ -26,14 +26,11 @@ from celery_breaker.stores.memcached_clock import ServerClock
 from celery_breaker.stores.memcached_forms import key_of, shard_of
 from celery_breaker.stores.memcached_values import MemcachedValues
 from tests.contract.conftest import fresh_prefix
+from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
 from tests.support.forks import held_by_a_thread, in_child
 from tests.support.processes import Process
 from tests.support.servers_memcached import MemcachedServer
 from tests.support.waiting import eventually
-
-OPEN = Record(name="smtp", state=State.OPEN, generation=3, since=1.0, until=2.0, trips=1, reason="5 of 5 calls failed")
-WINDOW = Window(span=86_400.0)
-FAILURE = Delta().then(failed=True, slow=False)
 
 Make = Callable[..., MemcachedServer]
 
@@ -61,31 +58,6 @@ def driver(store: CasStore) -> Any:
 
 def evict(store: CasStore, kind: str, name: str) -> None:
     values_of(store)._servers[0].delete(place_of(store, kind, name))
-
-
-def use_all(store: CasStore, *, version: int = 0, failures: int = 1) -> None:
-    """Each operation once."""
-    assert store.read(["smtp"]).records["smtp"].version == version
-    assert store.swap(OPEN, expected=version)
-    assert store.read(["smtp"]).records["smtp"] == replace(OPEN, version=version + 1)
-    assert store.tally("smtp", FAILURE, WINDOW, generation=3, worker="a").failures == failures
-    assert store.lease("smtp:3:permit", "a", limit=1, ttl=60)
-    assert not store.lease("smtp:3:permit", "b", limit=1, ttl=60)
-    store.release("smtp:3:permit", "a")
-    assert store.names() == ["smtp"]
-    assert store.now() > 0
-
-
-OPERATIONS: dict[str, Callable[[CasStore], object]] = {
-    "read": lambda store: store.read(["smtp"]),
-    "tally": lambda store: store.tally("smtp", FAILURE, WINDOW, generation=0, worker="a"),
-    "swap": lambda store: store.swap(OPEN, expected=0),
-    "lease": lambda store: store.lease("key", "a", limit=1, ttl=60),
-    "release": lambda store: store.release("key", "a"),
-    "names": lambda store: store.names(),
-    "forget": lambda store: store.forget("smtp"),
-    "now": lambda store: store.now(),
-}
 
 
 def hang(server: MemcachedServer) -> None:

@@ -22,19 +22,8 @@ from celery_breaker.stores.cas import Key
 from celery_breaker.stores.memory import MemoryStore
 from celery_breaker.stores.sqlalchemy import SQLAlchemyStore, metadata, table
 from celery_breaker.testing.crew import Crew
-from tests.stores.sql import (
-    FAILURE,
-    OPEN,
-    OPERATIONS,
-    WINDOW,
-    Database,
-    begin,
-    closing,
-    new_database,
-    place_of,
-    use_all,
-    values_of,
-)
+from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
+from tests.stores.sql import Database, begin, closing, new_database, place_of, values_of
 from tests.support.waiting import eventually
 
 KINDS = ["postgresql", "mariadb", "sqlite"]

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from celery_breaker.errors import ConfigurationError, StoreError
 from celery_breaker.stores.sqlalchemy import SQLAlchemyStore, table
-from tests.stores.sql import OPEN, Database, closing, new_database, use_all, values_of
+from tests.stores.operations import OPEN, use_all
+from tests.stores.sql import Database, closing, new_database, values_of
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])

@@ -21,18 +21,8 @@ from celery_breaker.core.windows import Delta
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.cas import Key
 from celery_breaker.stores.sqlalchemy import SQLAlchemyStore, table
-from tests.stores.sql import (
-    FAILURE,
-    OPEN,
-    OPERATIONS,
-    WINDOW,
-    Database,
-    closing,
-    hang,
-    new_database,
-    use_all,
-    values_of,
-)
+from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
+from tests.stores.sql import Database, closing, hang, new_database, values_of
 from tests.support.forks import held_by_a_thread, in_child
 from tests.support.servers_mariadb import MariaDBServer, new_mariadb
 from tests.support.servers_postgres import PostgresServer, new_postgres

@@ -19,7 +19,8 @@ from celery_breaker.errors import StoreError
 from celery_breaker.stores.cas import Key
 from celery_breaker.stores.sqlalchemy import SQLAlchemyStore, table
 from celery_breaker.stores.sqlite_forks import Gate
-from tests.stores.sql import FAILURE, OPEN, OPERATIONS, WINDOW, open_files, place_of, use_all, values_of
+from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
+from tests.stores.sql import open_files, place_of, values_of
 from tests.support.forks import held_by_a_thread, in_child
 
 MARGIN = 1.0

@@ -35,7 +35,7 @@ def set_up() -> None:
 
         pymysql.install_as_MySQLdb()
     if not settings.configured:
-        settings.configure(INSTALLED_APPS=["celery_breaker.django"], DATABASES={}, USE_TZ=True)
+        settings.configure(INSTALLED_APPS=["celery_breaker.django"], DATABASES={}, USE_TZ=True, STATIC_URL="static/")
         django.setup()
 
 
