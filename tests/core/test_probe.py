@@ -193,3 +193,9 @@ def test_a_result_of_another_generation_never_moves_the_state(
         assert bad.state is State.OPEN and bad.generation == record.generation + 1
         assert good.generation == record.generation + (good.state is State.CLOSED)
         assert (good.state is State.CLOSED) is (record.successes + count >= policy.success_threshold)
+
+
+def test_how_long_a_probe_has_been_due_is_told_and_nothing_while_none_is() -> None:
+    assert machine.overdue(OPEN, NOW + 7.5) == 7.5
+    assert machine.overdue(OPEN, NOW - 1) == 0.0
+    assert machine.overdue(HALF, NOW + 7.5) == 0.0

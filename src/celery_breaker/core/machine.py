@@ -24,6 +24,7 @@ __all__ = [
     "half_opened",
     "health_checked",
     "mode_at",
+    "overdue",
     "override",
     "probe_failed",
     "probe_succeeded",
@@ -145,6 +146,11 @@ def _settled(record: Record, policy: Policy, now: float) -> bool:
 def due(record: Record, now: float) -> bool:
     """Whether an open breaker's interval has passed, so that it should be probed."""
     return record.state is State.OPEN and now >= record.until and mode_at(record, now) in (Mode.AUTO, Mode.OBSERVING)
+
+
+def overdue(record: Record, now: float) -> float:
+    """Seconds for which an open breaker has been due to be probed; 0 if it is not."""
+    return now - record.until if due(record, now) else 0.0
 
 
 def half_opened(record: Record, *, now: float) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery_breaker.core.policy import Policy
 
-__all__ = ["ASK_AGAIN", "FULL_ROUND", "GRACE", "NEWS", "STEP", "patience_after"]
+__all__ = ["ASK_AGAIN", "FULL_ROUND", "GRACE", "LATE", "NEWS", "STEP", "patience_after"]
 
 STEP = 0.5
 """Between two steps while something is half-open or draining."""
@@ -20,6 +20,9 @@ FULL_ROUND = 60.0
 
 ASK_AGAIN = 1.0
 """For which a worker that found all permits taken does not ask for fresh tasks; one may be given back before."""
+
+LATE = 3
+"""Rounds of the agent after which what it should have done is overdue."""
 
 _FIRST_PATIENCE = 1.0
 

@@ -175,11 +175,12 @@ class Registry(Views):
         ticket, cell = outcome.ticket, outcome.ticket.cell
         if failed:
             self._recent.add(cell.name, self._failure(outcome))
-        self._measure(cell, Delta().then(failed=failed, slow=outcome.slow))
+        delta = Delta().then(failed=failed, slow=outcome.slow)
+        self._measure(cell, delta)
         if self._half_open(ticket):
             self._settle_probe(outcome, failed=failed)
             return
-        self._add(ticket, Delta().then(failed=failed, slow=outcome.slow))
+        self._add(ticket, delta)
         if failed and outcome.asked:
             self._asked[cell.name] = outcome.asked
 

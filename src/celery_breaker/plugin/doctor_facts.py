@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celery_breaker.core import machine
+from celery_breaker.core import machine, tending
 from celery_breaker.core.names import is_name
 from celery_breaker.errors import ConfigurationError, StoreError
 from celery_breaker.plugin.doctor_broker import broker_facts
@@ -28,9 +28,6 @@ __all__ = ["gather"]
 
 _LOOKS = 5
 """Round trips of which the median is taken."""
-
-_LATE = 3
-"""Rounds of the agent after which a breaker that should have been probed is overdue."""
 
 _OUR_OWN = ("celery.", "celery_breaker.")
 _KEEPS_NOTHING = ("disabled", "disabled://")
@@ -78,7 +75,7 @@ def _store_facts(breakers: AppBreakers) -> tuple[StoreFacts, dict[str, float]]:
         measured = _measure(store)
         names = [name for name in store.names() if is_name(name)]
         strangers = tuple(sorted(name for name in names if not breakers.policies.knows(name)))
-        overdue = _overdue(store, names, grace=_LATE * settings.tend_interval)
+        overdue = _overdue(store, names, grace=tending.LATE * settings.tend_interval)
     except (StoreError, ConfigurationError) as exc:
         error = redacted(str(exc), derived.url).partition("\n")[0]
         away = isinstance(exc, StoreError) and "migrate" not in error and kind != "message"
@@ -122,11 +119,7 @@ def _measure(store: Store) -> _Measured:
 
 def _overdue(store: Store, names: list[str], *, grace: float) -> dict[str, float]:
     snapshot = store.read(names)
-    late = {
-        name: snapshot.now - record.until
-        for name, record in snapshot.records.items()
-        if machine.due(record, snapshot.now)
-    }
+    late = {name: machine.overdue(record, snapshot.now) for name, record in snapshot.records.items()}
     return {name: seconds for name, seconds in late.items() if seconds > grace}
 
 

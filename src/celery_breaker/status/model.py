@@ -142,6 +142,6 @@ def _status(cell: Cell, now: float, window: Totals, parked: Waiting | None) -> S
         parked=None if parked is None else parked.size,
         draining=record.draining,
         release_rate=record.ramp,
-        overdue=now - record.until if machine.due(record, now) else 0.0,
+        overdue=machine.overdue(record, now),
         oldest_parked=None if parked is None or parked.since is None else max(0.0, now - parked.since),
     )

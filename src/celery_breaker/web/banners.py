@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from celery_breaker.core import tending
 from celery_breaker.core.record import Mode, State
 from celery_breaker.status import Status, WorkerSeen
 from celery_breaker.status.sampler import Seen
 from celery_breaker.status.words import plain
 
-__all__ = ["LATE", "Banner", "alarms", "banners"]
-
-LATE = 3
-"""Rounds of the agent after which what it should have done is overdue."""
+__all__ = ["Banner", "alarms", "banners"]
 
 _NEWS = 10.0
 """Seconds that what workers said of themselves may be old."""
@@ -31,12 +29,12 @@ class Banner:
 
 def banners(seen: Seen, *, tend_interval: float) -> tuple[Banner, ...]:
     """All that must be said now."""
-    return tuple(_banners(seen, grace=LATE * tend_interval))
+    return tuple(_banners(seen, grace=tending.LATE * tend_interval))
 
 
 def alarms(seen: Seen, *, tend_interval: float) -> dict[str, str]:
     """What banners are about, as `Drawing.looks` has it: so that it is spoken when it begins and when it is over."""
-    late = any(status.overdue > LATE * tend_interval for status in seen.statuses.values())
+    late = any(status.overdue > tending.LATE * tend_interval for status in seen.statuses.values())
     return {"the store": "away" if seen.error else "there", "a probe": "overdue" if late else "on time"}
 
 

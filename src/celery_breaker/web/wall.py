@@ -6,11 +6,11 @@ import math
 import threading
 from dataclasses import dataclass
 
+from celery_breaker.core import tending
 from celery_breaker.core.journal import Entry
 from celery_breaker.errors import StoreError
 from celery_breaker.status import Status, urgent_first
 from celery_breaker.status.sampler import Seen
-from celery_breaker.web.banners import LATE
 from celery_breaker.web.board import Summary, summary_of
 from celery_breaker.web.charts import SPARK_STEP, Spark, spark
 from celery_breaker.web.console import Console
@@ -67,7 +67,7 @@ class Wall:
 
     def row(self, status: Status, seen: Seen) -> Row:
         """A breaker as a row."""
-        grace = LATE * self._desk.tend_interval
+        grace = tending.LATE * self._desk.tend_interval
         return row_of(status, at=seen.at, spark=self._spark(status, seen.at), grace=grace)
 
     def _spark(self, status: Status, at: float) -> Spark:
