@@ -39,7 +39,7 @@ $(VENV)/.stamp-wheel: $(SOURCES) pyproject.toml README.md LICENSE $(VENV)/.stamp
 
 # The extras' dependencies change with pyproject.toml only, so a changed source file does not resolve them again.
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo,memcached,sqlalchemy,prometheus,opentelemetry,web]" --group test
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo,memcached,sqlalchemy,prometheus,opentelemetry,web,async]" --group test
 	@touch $@
 
 $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
@@ -55,7 +55,7 @@ $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
 	@touch $@
 
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing,prometheus,opentelemetry,web]" --group lint
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing,prometheus,opentelemetry,web,async]" --group lint
 	@touch $@
 
 demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
@@ -86,6 +86,7 @@ lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/examples
 	PYTHONPATH=src $(BIN)/lint-imports
 
 services:
