@@ -41,6 +41,9 @@ _LABEL = 16
 _MOST_CHANGES = 12
 """Changes of the state that are listed, the first and the last of them."""
 
+_LEFT_OUT = ("admit_ramp",)
+"""Options that the simulation knows nothing of; each is off by default."""
+
 _CONCURRENCY = 4
 """Slots of a worker where neither the command nor the app says; Celery itself takes one per core."""
 
@@ -142,7 +145,10 @@ def _policy(breakers: AppBreakers, name: str | None, options: Mapping[str, objec
     """The policy of this breaker, or the defaults; what the command line says goes over it."""
     known = Policy() if name is None else _declared(breakers, name)
     fields = {field.name: getattr(known, field.name) for field in dataclasses.fields(known)}
-    return Policy.from_options({**fields, **options})
+    policy = Policy.from_options({**fields, **options})
+    if left_out := [name for name in _LEFT_OUT if getattr(policy, name)]:
+        click.echo(f"Not played through: {', '.join(left_out)}.", err=True)
+    return dataclasses.replace(policy, **dict.fromkeys(_LEFT_OUT, False))  # type: ignore[arg-type]
 
 
 def _declared(breakers: AppBreakers, name: str) -> Policy:
