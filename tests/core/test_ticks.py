@@ -24,7 +24,7 @@ class Server:
         self.rest, self.phase, self.beat = rest, phase, 1.0 + late
 
     def second(self, at: float) -> int:
-        looked = self.phase + math.floor((at - self.phase) / self.beat) * self.beat
+        looked = max(0.0, self.phase + math.floor((at - self.phase) / self.beat) * self.beat)  # first as it starts
         return 1000 + math.floor(self.rest + looked)
 
 
