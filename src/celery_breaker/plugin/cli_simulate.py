@@ -15,11 +15,11 @@ import click
 
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, State
-from celery_breaker.errors import ConfigurationError
+from celery_breaker.errors import ConfigurationError, suggestion
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cli_format import as_json
 from celery_breaker.plugin.cli_options import assignments
-from celery_breaker.plugin.cli_session import Failure, UnknownBreaker, hint_at
+from celery_breaker.plugin.cli_session import Failure, UnknownBreaker
 from celery_breaker.settings import Derived
 from celery_breaker.simulation import chart
 from celery_breaker.simulation.plot import check_plot, plot
@@ -154,8 +154,8 @@ def _policy(breakers: AppBreakers, name: str | None, options: Mapping[str, objec
 def _declared(breakers: AppBreakers, name: str) -> Policy:
     policies = breakers.policies
     if not policies.knows(name):
-        hint = hint_at(name, policies.declared, otherwise="leave the name out to try the defaults and --option")
-        raise UnknownBreaker(f"no breaker {name!r} is declared; {hint}")
+        hint = suggestion(name, policies.declared, otherwise="leave the name out to try the defaults and --option")
+        raise UnknownBreaker(f"no breaker {name!r} is declared{hint}")
     return policies.of(name)
 
 
