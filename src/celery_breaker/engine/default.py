@@ -10,7 +10,7 @@ from celery_breaker.engine.registry import Registry
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.url import open_store
 
-__all__ = ["current_registry", "provide", "registry_at"]
+__all__ = ["current_registry", "forget", "provide", "registry_at"]
 
 _lock = threading.RLock()
 _provider: Callable[[], Registry] | None = None
@@ -25,10 +25,11 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def provide(provider: Callable[[], Registry] | None) -> None:
-    """Let ``provider`` say which registry is current; ``None`` goes back to this process's own."""
-    global _provider  # noqa: PLW0603 -- one per process, set once as the plugin is imported
-    _provider = provider
+def provide(provider: Callable[[], Registry] | None) -> Callable[[], Registry] | None:
+    """Let ``provider`` say which registry is current, and return who said so before; ``None``: this process's own."""
+    global _provider
+    before, _provider = _provider, provider
+    return before
 
 
 def current_registry() -> Registry:
@@ -48,3 +49,11 @@ def registry_at(store: str | Store) -> Registry:
         if registry is None:
             registry = _registries[key] = Registry(open_store(store) if isinstance(store, str) else store)
         return registry
+
+
+def forget(store: str) -> None:
+    """Close the registry of this process at a URL, if there is one; the next use makes another."""
+    with _lock:
+        registry = _registries.pop(store, None)
+    if registry is not None:
+        registry.close()

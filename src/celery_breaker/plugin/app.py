@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -28,7 +29,7 @@ from celery_breaker.plugin.yard import AppYard
 from celery_breaker.settings import Derived, Settings, derive_store
 from celery_breaker.status import Desk
 from celery_breaker.status import default as desks
-from celery_breaker.stores.base import Store
+from celery_breaker.stores.memory import MemoryStore
 from celery_breaker.stores.message import MessageStore
 from celery_breaker.stores.url import open_store
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from celery_breaker.metrics.otel import Instrumented
 
-__all__ = ["AppBreakers", "breakers_of"]
+__all__ = ["AppBreakers", "breakers_of", "current_app"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class AppBreakers:
         self._registry: Registry | None = None
         self._bus: Bus | BusPeers | None = None
         self._instrumented: Instrumented | None = None
+        self._stand_in: Callable[[Callable[[str], Policy]], Registry] | None = None
 
     @property
     def settings(self) -> Settings:
@@ -71,6 +73,8 @@ class AppBreakers:
     @property
     def derived(self) -> Derived:
         """Which store, and why."""
+        if self.rehearsed:
+            return Derived(MemoryStore.url, "a test keeps them in memory")
         conf, settings, connection = self.app.conf, self.settings, self.app.connection_for_write()
         derived = derive_store(
             settings.store,
@@ -104,25 +108,44 @@ class AppBreakers:
         """The registry of this process. Raises `ConfigurationError`."""
         with self._lock:
             if self._registry is None:
-                settings = self.settings
-                derived = self.derived
-                store = open_store(
-                    derived.url, prefix=settings.store_prefix, timeout=settings.store_timeout, options=derived.options
-                )
-                self._registry = Registry(
-                    store,
-                    policy_of=self._policy_of,
-                    refresh=settings.refresh_interval,
-                    worker=gethostname(),
-                    tended=True,
-                )
-                self._registry.link.heard(time.time())  # until the store has said what time it is
-                self._registry.listeners.append(self._signal)
-                self._bus = self._open_bus(store, self._registry) if settings.bus and derived.shared else None
-                self._instrumented = exports.opentelemetry(self._registry, settings)
+                self._registry = registry = self._stand_in(self._policy_of) if self._stand_in else self._open_registry()
+                registry.listeners.append(self._signal)
+                if not self.rehearsed:
+                    self._bus = self._open_bus(registry) if self.settings.bus and self.derived.shared else None
+                    self._instrumented = exports.opentelemetry(registry, self.settings)
             return self._registry
 
-    def _open_bus(self, store: Store, registry: Registry) -> Bus | BusPeers:
+    def _open_registry(self) -> Registry:
+        settings, derived = self.settings, self.derived
+        store = open_store(
+            derived.url, prefix=settings.store_prefix, timeout=settings.store_timeout, options=derived.options
+        )
+        registry = Registry(
+            store,
+            policy_of=self._policy_of,
+            refresh=settings.refresh_interval,
+            worker=gethostname(),
+            tended=True,
+        )
+        registry.link.heard(time.time())  # until the store has said what time it is
+        return registry
+
+    def stand_in(self, make: Callable[[Callable[[str], Policy]], Registry] | None) -> None:
+        """From the next use on, keep the breakers in a registry that ``make`` makes, given the policies; for tests.
+
+        ``None`` goes back to what the settings say.
+        """
+        with self._lock:
+            self.forget()
+            self._stand_in = make
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether a test has the breakers in its hands: no agent tends them then."""
+        return self._stand_in is not None
+
+    def _open_bus(self, registry: Registry) -> Bus | BusPeers:
+        store = registry.link.shared
         if not isinstance(store, MessageStore):
             return hints(self.app, registry)
         settings = self.settings
@@ -166,6 +189,11 @@ class AppBreakers:
         if change.state_before is not change.state_after:
             _SIGNALS[change.state_after].send(sender=self.app, name=change.name, change=change)
 
+    def reread(self) -> None:
+        """Read the tasks and their policies anew at the next use; breakers that are in use keep theirs."""
+        with self._lock:
+            self._policies = None
+
     def after_fork(self) -> None:
         """Make the copy in a forked child usable."""
         self._lock = threading.RLock()
@@ -202,7 +230,7 @@ def breakers_of(app: Celery) -> AppBreakers:
     return breakers
 
 
-def _current_app() -> Celery | None:
+def current_app() -> Celery | None:
     """The current app; in a thread that has none, as a web server's, the one that there is.
 
     Where there is no app, Celery would make one up, called "default".
@@ -216,7 +244,7 @@ def _current_app() -> Celery | None:
 
 
 def _current_breakers() -> AppBreakers | None:
-    app = _current_app()
+    app = current_app()
     return breakers_of(app) if app is not None else None
 
 

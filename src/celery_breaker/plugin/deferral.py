@@ -221,20 +221,23 @@ class Deferrer:
         task, context = refused.task, context_of(refused.message)
         if not context.id:
             return
-        retry_after = self._registry.retry_after(refused.cell)
-        probe = None if retry_after is None else datetime.now(timezone.utc) + timedelta(seconds=retry_after)
-        meta = {
-            "breaker": refused.name,
-            "next_probe": probe.isoformat() if probe else None,
-            "deferrals": Note.of(move.headers).deferrals,
-        }
         try:
-            task.backend.store_result(context.id, meta, DEFERRED, request=context)
+            task.backend.store_result(context.id, self._info(refused.cell, move), DEFERRED, request=context)
             self._recording_failed = False
         except Exception as exc:
             if not self._recording_failed:
                 logger.warning("the state %s cannot be stored; tasks are parked all the same: %r", DEFERRED, exc)
             self._recording_failed = True
+
+    def _info(self, cell: Cell, move: Move) -> dict[str, object]:
+        """What the result of a deferred task tells."""
+        retry_after = self._registry.retry_after(cell)
+        probe = None if retry_after is None else datetime.now(timezone.utc) + timedelta(seconds=retry_after)
+        return {
+            "breaker": cell.name,
+            "next_probe": probe.isoformat() if probe else None,
+            "deferrals": Note.of(move.headers).deferrals,
+        }
 
     def _fail(self, refused: Refused) -> None:
         """Fail the task the way Celery fails one whose process was lost: result, errbacks, chord, signal, event."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from celery import Celery
 from celery import signals as celery_signals
 
 from celery_breaker.engine.registry import close_all
 from celery_breaker.plugin import maintenance, tend
-from celery_breaker.plugin.app import breakers_of
+from celery_breaker.plugin.app import breakers_of, current_app
 from celery_breaker.plugin.tend import TEND
+from celery_breaker.testing import house as houses
 
 if TYPE_CHECKING:
-    from celery import Celery
+    from celery_breaker.testing.house import House
 
 __all__ = ["install"]
 
@@ -64,3 +66,16 @@ def _on_beat_init(sender: Any = None, **_: Any) -> None:
     scheduler = sender.scheduler
     if TEND not in scheduler.schedule:
         scheduler.update_from_dict({TEND: app.conf.beat_schedule[TEND]})
+
+
+def _house_of(app: object) -> House | None:
+    """For tests alone, so what that takes is imported only then."""
+    wanted = current_app() if app is None else getattr(app, "_get_current_object", lambda: app)()
+    if not isinstance(wanted, Celery):
+        return None
+    from celery_breaker.plugin.rehearsal import house_of_app
+
+    return house_of_app(wanted)
+
+
+houses.provide(_house_of)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from billiard.exceptions import SoftTimeLimitExceeded as BilliardSoftTimeLimitExceeded
 from billiard.exceptions import Terminated
@@ -23,11 +24,11 @@ from celery_breaker.core.classify import judge_class
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.breaker import outcome_of
-from celery_breaker.engine.registry import Outcome
+from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Ticket
 from celery_breaker.errors import BreakerOpen
 
-__all__ = ["Ended", "cause_of", "neutral", "outcome_in_main"]
+__all__ = ["Ended", "cause_of", "hand_over", "neutral", "outcome_in_main"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,16 @@ def outcome_in_main(ticket: Ticket, ended: Ended) -> Outcome | None:
     if isinstance(cause, UnpickleableExceptionWrapper):
         return Outcome(ticket, _judge_by_name(cause, policy), reason=f"{cause.exc_module}.{cause.exc_cls_name}")
     return outcome_of(ticket, exception=cause, duration=ended.runtime)
+
+
+def hand_over(registry: Registry, tickets: Iterable[Ticket], ended: Ended, *, task: str, task_id: str) -> None:
+    """Report how a task ended to each breaker that admitted it. Never raises."""
+    for ticket in tickets:
+        try:
+            if (outcome := outcome_in_main(ticket, ended)) is not None:
+                registry.report(replace(outcome, task=task, task_id=task_id))
+        except Exception:
+            logger.exception("the outcome of task %s[%s] is lost", task, task_id)
 
 
 def _judge_by_name(wrapper: UnpickleableExceptionWrapper, policy: Policy) -> Verdict:

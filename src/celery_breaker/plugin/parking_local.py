@@ -16,7 +16,7 @@ from celery_breaker.plugin.parking import PortableLot, parked_task, parking_queu
 from celery_breaker.status import ParkedTask, Waiting
 
 if TYPE_CHECKING:
-    from kombu import Connection
+    from kombu import Connection, Message
 
 __all__ = ["LocalLot", "serves"]
 
@@ -41,6 +41,12 @@ class LocalLot(PortableLot):
         """See `Lot.peek`."""
         waiting = _waiting(self._channel(), parking_queue(name))
         return [parked_task(_headers(message)) for message in islice(waiting, offset, offset + count)]
+
+    def messages(self, name: str) -> list[Message]:
+        """All parked messages of a breaker, the oldest first, to be read; they stay where they are."""
+        channel = self._channel()
+        kept = _waiting(channel, parking_queue(name))
+        return [channel.Message(message, channel=channel) for message in kept if isinstance(message, Mapping)]
 
 
 def _waiting(channel: Any, queue: str) -> Iterable[object]:

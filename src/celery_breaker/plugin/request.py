@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery.exceptions import TimeLimitExceeded
@@ -16,14 +14,12 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 from celery_breaker.plugin.inside import TICKETS
-from celery_breaker.plugin.outcomes import Ended, outcome_in_main
+from celery_breaker.plugin.outcomes import Ended, hand_over
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.guard import Guard
 
 __all__ = ["GuardedRequest", "guarded_request"]
-
-logger = logging.getLogger(__name__)
 
 
 class GuardedRequest(Request):
@@ -63,19 +59,13 @@ class GuardedRequest(Request):
     def settle(self, exception: BaseException | None, *, runtime: float | None) -> None:
         """Hand over the outcome, once. Never raises."""
         tickets, self.tickets = self.tickets, ()
-        registry = self.guard.registry
         ended = Ended(
             exception,
             runtime=runtime,
             ours=bool(getattr(worker_state, "should_terminate", None)) or self._called_off,
             inside=TICKETS in self.request_dict,
         )
-        for ticket in tickets or ():
-            try:
-                if (outcome := outcome_in_main(ticket, ended)) is not None:
-                    registry.report(replace(outcome, task=self.name, task_id=self.id))
-            except Exception:
-                logger.exception("the outcome of task %s[%s] is lost", self.name, self.id)
+        hand_over(self.guard.registry, tickets or (), ended, task=self.name, task_id=self.id)
 
     def let_go(self) -> None:
         """The request will not run after all: its permits are free again."""

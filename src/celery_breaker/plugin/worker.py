@@ -137,7 +137,7 @@ class WorkerSide:
             self._tending.wake()
 
     def _tend(self) -> float:
-        if self._stopping:
+        if self._stopping or self.breakers.rehearsed:
             return 1.0
         full, self._asked_to_tend = self._asked_to_tend, False
         return self.agent.tend(full=full)
