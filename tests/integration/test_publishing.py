@@ -56,9 +56,7 @@ def test_what_was_parked_at_once_runs_when_the_breaker_closes(start: Start, serv
 
 
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_a_task_that_was_parked_at_once_retries_into_its_own_queue(
-    start: Start, service: Service, broker: str
-) -> None:
+def test_a_task_that_was_parked_at_once_retries_into_its_own_queue(start: Start, service: Service, broker: str) -> None:
     _, seen = start("park", broker)
     service.go_down()
     result = guarded.call.delay(service.folder, 1)
@@ -73,7 +71,7 @@ def test_a_task_that_was_parked_at_once_retries_into_its_own_queue(
 def test_on_redis_one_list_keeps_the_order_and_the_release_gives_priorities_back(
     start: Start, service: Service, redis_server: Any
 ) -> None:
-    worker, seen = start("park")
+    worker, _ = start("park")
     worker.stop()
     for priority in (9, 0, 3, None):
         guarded.once.apply_async((service.folder, 1), priority=priority)
