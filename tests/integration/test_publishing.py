@@ -91,6 +91,16 @@ def test_on_redis_one_list_keeps_the_order_and_the_release_gives_priorities_back
     assert "priority" not in urgent["headers"]["celery_breaker"]
 
 
+def test_a_queue_that_no_worker_has_made_yet_is_there_at_the_release(start: Start, service: Service) -> None:
+    worker, seen = start("park", "rabbitmq")
+    guarded.once.apply_async((service.folder, 1), queue="later")
+    assert seen.parked() == 1
+    lot = breakers_of(worker.app).open_lot()
+    assert lot.release("svc", 1) == 1
+    assert lot.target_depth("svc") == 1
+    lot.close()
+
+
 def test_raise_and_the_view_of_a_web_process_follow_the_fleet(start: Start, service: Service) -> None:
     worker, seen = start("raise")
     with pytest.raises(BreakerOpen):

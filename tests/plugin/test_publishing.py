@@ -15,6 +15,7 @@ from kombu import Exchange, Queue
 from celery_breaker import Breaker, BreakerOpen, BreakerTask, ConfigurationError, Mode
 from celery_breaker.core import machine
 from celery_breaker.core.record import Record
+from celery_breaker.engine.meters import Meter
 from celery_breaker.plugin import role, signals
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.note import Note
@@ -114,7 +115,7 @@ def test_every_way_to_publish_meets_the_breaker(make_web: Make, way: str) -> Non
 
 def test_park_puts_the_message_where_a_worker_would_have(make_web: Make) -> None:
     web = make_web("park", task_routes={"send": {"queue": "mail"}}).opened()
-    result = web.send.apply_async(("you",), {"body": "hello"}, task_id="mine", headers={"trace": "7"})
+    result = web.send.apply_async(("you",), {"body": "hello"}, task_id="mine", headers={"trace": "7"}, delivery_mode=1)
     assert (result.id, isinstance(result, AsyncResult)) == ("mine", True)
     [message] = web.parked()
     assert web.waiting("mail") == []
@@ -364,12 +365,12 @@ def test_parking_and_falling_back_are_told_by_signal_and_meter(make_web: Make) -
     def hear(**fields: Any) -> None:
         told.append(fields)
 
-    class Meter:
+    class Measure(Meter):
         def deferred(self, name: str, action: str) -> None:
             measured.append((name, action))
 
     signals.task_deferred.connect(hear, sender=web.app)
-    breakers_of(web.app).registry.meters.add(Meter())  # type: ignore[arg-type]
+    breakers_of(web.app).registry.meters.add(Measure())
     try:
         web.send.apply_async(task_id="mine")
     finally:
