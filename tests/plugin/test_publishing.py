@@ -195,6 +195,32 @@ def test_a_tasks_word_goes_over_the_apps(make_web: Make) -> None:
     assert len(web.waiting()) == 1
 
 
+def test_a_class_gives_its_callable_as_a_static_method(make_web: Make) -> None:
+    web = make_web()
+
+    class Careful(BreakerTask):
+        abstract = True
+        breaker_on_publish = staticmethod(instead)
+
+    @web.app.task(name="careful", base=Careful, breaker="smtp", shared=False)
+    def careful(number: int) -> None: ...
+
+    web.opened()
+    assert careful.delay(1).get() == ("smtp", (1,), {})
+
+
+def test_a_task_that_comes_after_the_first_publish_obeys_too(make_web: Make) -> None:
+    web = make_web("raise")
+    web.send.delay()
+
+    @web.app.task(name="late", base=BreakerTask, breaker="smtp", shared=False)
+    def late() -> None: ...
+
+    web.opened()
+    with pytest.raises(BreakerOpen):
+        late.delay()
+
+
 def test_tasks_attached_by_the_settings_obey(make_web: Make) -> None:
     web = make_web(
         breakers={"smtp": {"tasks": ["pl*", "elsewhere.*"]}},

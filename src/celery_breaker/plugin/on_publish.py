@@ -14,6 +14,7 @@ from celery_breaker.settings.on_publish import NAME, ON_PUBLISH, check_on_publis
 __all__ = ["OnPublish", "resolved", "said_by"]
 
 OnPublish = str | Callable[..., object]
+"""One of ``ON_PUBLISH``, or a fallback of (exception, *args, **kwargs)."""
 
 
 def said_by(task: AnyTask | None) -> OnPublish | None:

@@ -42,15 +42,13 @@ class Policies:
         guarded: templates by task name; tasks that are not guarded are not in it.
         queue_of: the queue that a task goes to, see `Catalogue`.
         attached: templates that the settings give to a task of this name, known here or not.
-        on_publish: what becomes of a guarded task that is published while its breaker is open, where the task says so.
-        else_on_publish: and where it does not.
+        else_on_publish: what becomes of a task that is published while its breaker is open, if it does not say itself.
     """
 
     declared: dict[str, Policy] = field(default_factory=dict)
     guarded: dict[str, tuple[str, ...]] = field(default_factory=dict)
     queue_of: Callable[[str], str] = lambda task: ""
     attached: Callable[[str], tuple[str, ...]] = lambda task: ()
-    on_publish: dict[str, OnPublish] = field(default_factory=dict)
     else_on_publish: OnPublish = "send"
     _patterns: list[tuple[re.Pattern[str], str]] = field(default_factory=list)
 
@@ -116,7 +114,7 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]], *, on_pub
         if guarded := tuple(dict.fromkeys(names + policies.attached(task.name))):
             policies.guarded[task.name] = guarded
             if (choice := said_by(task)) is not None:
-                policies.on_publish[task.name] = resolved(choice, of=task.name)
+                resolved(choice, of=task.name)
         for name in guarded:
             _check_template(task, name)
     _warn_of_idle_patterns(app, breakers)

@@ -19,7 +19,8 @@ from celery_breaker.errors import BreakerOpen
 from celery_breaker.plugin import parking_redis, role, signals
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cells import TaskCells
-from celery_breaker.plugin.on_publish import OnPublish, said_by
+from celery_breaker.plugin.on_publish import OnPublish, resolved, said_by
+from celery_breaker.plugin.policies import names_on
 from celery_breaker.plugin.reroute import ToParking
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class _Gate:
 
     Attributes:
         one: the only breaker, if its name is fixed: all that a publish looks at while it is closed.
-        choice: see `Policies.on_publish`.
+        choice: what the task says, or else the app; see `OnPublish`.
     """
 
     __slots__ = ("_cells", "choice", "one")
@@ -115,9 +116,11 @@ class Publisher:
         return gate
 
     def _gate(self, name: str, task: Any) -> _Gate | None:
-        policies = self._breakers.policies
-        templates = policies.guarded.get(name) or policies.attached(name)
-        choice = policies.on_publish.get(name, policies.else_on_publish)
+        policies, said = self._breakers.policies, said_by(task)
+        # this process may have met the task after it had collected the others
+        own = () if task is None else names_on(task)
+        templates = policies.guarded.get(name) or (*own, *policies.attached(name))
+        choice = policies.else_on_publish if said is None else resolved(said, of=name)
         if not templates or choice == "send":
             return None
         return _Gate(TaskCells(templates, registry=self._breakers.registry, task=task), choice)

@@ -51,8 +51,8 @@ class ToParking:
             breaker=self._breaker, queue=getattr(origin, "name", origin), now=self._now
         )
         kept = {key: value for key, value in routed.items() if key not in _ROUTING}
-        if not self._keeps_priority and (priority := kept.pop("priority", None)) is not None:
-            note = replace(note, priority=priority)
+        if not self._keeps_priority:
+            note = replace(note, priority=_number(kept.pop("priority", None)))
         kept["queue"] = parked
         kept["declare"] = [parked, *([origin] if isinstance(origin, Queue) else []), *(routed.get("declare") or ())]
         kept["headers"] = note.on(routed.get("headers") or {})
@@ -65,3 +65,10 @@ def _straight(routed: Mapping[str, Any]) -> bool:
     """Whether Celery would put it into its queue by the default exchange; see ``send_task_message``."""
     kind = routed.get("exchange_type") or getattr(getattr(routed["queue"], "exchange", None), "type", "direct")
     return kind == "direct" and not (routed.get("exchange") and routed.get("routing_key"))
+
+
+def _number(priority: Any) -> int | None:
+    try:
+        return int(priority)
+    except (TypeError, ValueError):
+        return None  # kombu takes it for none, too
