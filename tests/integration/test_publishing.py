@@ -119,6 +119,24 @@ def test_raise_and_the_view_of_a_web_process_follow_the_fleet(start: Start, serv
     assert seen.parked() == 0
 
 
+def test_without_a_database_a_publisher_hears_it_from_the_workers(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
+    settings = conf(redis_server, breaker_on_publish="raise", breaker_store="message://")
+    app = worker_factory(broker="rabbitmq", backend=None, conf=settings).app
+    guarded.once.delay(service.folder, 1)
+    app.send_task("celery_breaker.open", ("svc",), {"reason": "test"})
+
+    def refused() -> bool:
+        try:
+            guarded.once.delay(service.folder, 2)
+        except BreakerOpen:
+            return True
+        return False
+
+    eventually(refused, "the publisher should hear of it", timeout=60)
+
+
 def test_steps_that_a_worker_publishes_are_never_refused(start: Start, service: Service) -> None:
     worker, seen = start("raise")
     result = chain(guarded.total.si([1]), guarded.once.si(service.folder, 1)).delay()

@@ -16,11 +16,11 @@ from celery_breaker.core.classify import is_slow, judge, judge_result, retry_aft
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
-from celery_breaker.core.until import seconds_until
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.default import current_registry, registry_at
 from celery_breaker.engine.maintenance import Maintenance
 from celery_breaker.engine.registry import Outcome, Registry
+from celery_breaker.engine.until import seconds_until
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError, StoreError
 from celery_breaker.stores.base import Store

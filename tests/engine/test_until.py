@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_breaker.core.until import seconds_until
+from celery_breaker.engine.until import seconds_until
 from celery_breaker.errors import ConfigurationError
 
 NOW = datetime(2030, 3, 31, 0, 30, tzinfo=timezone.utc)
