@@ -15,6 +15,7 @@ import celery_breaker.metrics
 import celery_breaker.settings
 import celery_breaker.status
 import celery_breaker.stores
+import celery_breaker.testing
 import celery_breaker.web
 
 
@@ -27,6 +28,7 @@ def modules() -> Iterator[str]:
         celery_breaker.engine,
         celery_breaker.metrics,
         celery_breaker.status,
+        celery_breaker.testing,
         celery_breaker.web,
     )
     for room in rooms:

@@ -35,3 +35,5 @@ def test_metadata() -> None:
     assert about["License-Expression"] == "BSD-3-Clause"
     (command,) = [entry for entry in metadata.entry_points(group="celery.commands") if entry.name == "breaker"]
     assert command.value == "celery_breaker.plugin.cli:breaker"
+    (plugin,) = [entry for entry in metadata.entry_points(group="pytest11") if entry.name == "celery_breaker"]
+    assert plugin.value == "pytest_celery_breaker"

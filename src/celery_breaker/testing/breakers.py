@@ -25,14 +25,12 @@ class Breakers:
 
     The fixture ``breakers`` is one; without pytest, `in_memory`, `attached` and `forced` give one.
 
-    Attributes:
-        made: whether the breakers are in memory, for this test alone.
-
     Example:
-        >>> from celery_breaker import Breaker
+        >>> from celery import Celery
         >>> from celery_breaker.testing import in_memory
-        >>> with in_memory() as breakers, breakers.forced("geo", "open"):
-        ...     print(Breaker("geo").state)
+        >>> app = Celery("example", set_as_current=False, breakers={"geo": {"recovery_timeout": 30}})
+        >>> with in_memory(app) as breakers, breakers.forced("geo", "open"):
+        ...     print(breakers.state("geo"))
         open
     """
 

@@ -80,8 +80,9 @@ def in_memory(*apps: object) -> Iterator[Breakers]:
         ConfigurationError: one of them is no app, or its settings cannot work.
 
     Example:
-        >>> from celery_breaker import Breaker
-        >>> with in_memory() as breakers:
+        >>> from celery import Celery
+        >>> app = Celery("example", set_as_current=False, breakers={"geo": {"recovery_timeout": 30}})
+        >>> with in_memory(app) as breakers:
         ...     breakers.trip("geo")
         ...     breakers.clock.advance(30)
         ...     print(breakers.state("geo"))
@@ -161,9 +162,10 @@ def forced(name: str, state: str, *, app: object | None = None, wait: float = 10
         ConfigurationError: there is no such state. The rest is raised as the block is entered.
 
     Example:
-        >>> from celery_breaker import Breaker
-        >>> with forced("geo", "open"):
-        ...     print(Breaker("geo").state)
+        >>> from celery import Celery
+        >>> app = Celery("example", set_as_current=False, broker="memory://", breakers={"geo": {}})
+        >>> with in_memory(app), forced("geo", "open", app=app) as breakers:
+        ...     print(breakers.state("geo"))
         open
     """
     check_word(state)
