@@ -107,7 +107,7 @@ def test_a_breaker_in_code_is_in_memory_too(app: Celery, memory: Breakers) -> No
 def test_apps_share_their_breakers_in_memory_and_are_put_back(app: Celery) -> None:
     other = make_app("other")
 
-    @other.task(base=BreakerTask, breaker="bank", name="refund")
+    @other.task(shared=False, base=BreakerTask, breaker="bank", name="refund")
     def refund() -> None: ...
 
     with in_memory(app, other) as breakers:
@@ -120,7 +120,7 @@ def test_apps_share_their_breakers_in_memory_and_are_put_back(app: Celery) -> No
 
 
 def test_nothing_is_left_for_the_next_test(app: Celery) -> None:
-    @app.task(base=BreakerTask, breaker="bank", name="charge")
+    @app.task(shared=False, base=BreakerTask, breaker="bank", name="charge")
     def charge() -> None: ...
 
     before = threading.active_count()
@@ -135,7 +135,7 @@ def test_nothing_is_left_for_the_next_test(app: Celery) -> None:
 
 
 def test_a_failed_assertion_tells_what_is_there(app: Celery, memory: Breakers) -> None:
-    @app.task(base=BreakerTask, breaker="bank", name="charge")
+    @app.task(shared=False, base=BreakerTask, breaker="bank", name="charge")
     def charge(order: int, note: str = "") -> None: ...
 
     with pytest.raises(AssertionError, match=r"^charge\(7, \*\*\?\) is not deferred, but:\n  nothing$"):

@@ -39,7 +39,7 @@ def bank() -> Bank:
 
 @pytest.fixture
 def charge(app: Celery, bank: Bank) -> AnyTask:
-    @app.task(base=BreakerTask, breaker="bank", name="charge")
+    @app.task(shared=False, base=BreakerTask, breaker="bank", name="charge")
     def charge(order: object, note: str = "") -> object:
         return bank(order)
 
@@ -134,10 +134,10 @@ def test_an_exception_is_let_out_where_tasks_propagate(
 
 
 def test_a_failing_breaker_fails_the_task_and_calls_its_errback(app: Celery, memory: Breakers) -> None:
-    @app.task(base=BreakerTask, breaker="strict", breaker_options={"on_open": "fail"})
+    @app.task(shared=False, base=BreakerTask, breaker="strict", breaker_options={"on_open": "fail"})
     def strict() -> None: ...
 
-    @app.task
+    @app.task(shared=False)
     def on_error(request: Any, exc: Any, trace: Any) -> None:
         heard.append(exc)
 
@@ -155,7 +155,7 @@ def test_a_fallback_stands_in(app: Celery, memory: Breakers) -> None:
     def instead(exc: BreakerOpen, city: str) -> str:
         return f"{exc.name}: {city}"
 
-    @app.task(base=BreakerTask, breaker="geo", breaker_options={"on_open": instead})
+    @app.task(shared=False, base=BreakerTask, breaker="geo", breaker_options={"on_open": instead})
     def locate(city: str) -> str:
         return city
 
@@ -165,7 +165,7 @@ def test_a_fallback_stands_in(app: Celery, memory: Breakers) -> None:
 
 
 def test_a_task_that_would_be_sent_again_is_deferred_too(app: Celery, memory: Breakers) -> None:
-    @app.task(base=BreakerTask, breaker="late", breaker_options={"on_open": "retry"})
+    @app.task(shared=False, base=BreakerTask, breaker="late", breaker_options={"on_open": "retry"})
     def late() -> int:
         return 1
 
@@ -177,7 +177,9 @@ def test_a_task_that_would_be_sent_again_is_deferred_too(app: Celery, memory: Br
 
 
 def test_a_retry_is_counted_and_gated_like_a_first_try(app: Celery, memory: Breakers, bank: Bank) -> None:
-    @app.task(base=BreakerTask, breaker="bank", autoretry_for=(OSError,), max_retries=5, retry_jitter=False)
+    @app.task(
+        shared=False, base=BreakerTask, breaker="bank", autoretry_for=(OSError,), max_retries=5, retry_jitter=False
+    )
     def stubborn(order: int) -> object:
         return bank(order)
 
@@ -193,7 +195,7 @@ def test_a_retry_is_counted_and_gated_like_a_first_try(app: Celery, memory: Brea
 def test_links_and_arguments_by_reference_survive_the_deferral(app: Celery, memory: Breakers, charge: AnyTask) -> None:
     done: list[object] = []
 
-    @app.task
+    @app.task(shared=False)
     def after(value: object) -> None:
         done.append(value)
 
@@ -214,7 +216,7 @@ def test_a_chain_stops_at_the_step_that_is_deferred(memory: Breakers, charge: An
 
 
 def test_names_made_from_arguments(app: Celery, memory: Breakers) -> None:
-    @app.task(base=BreakerTask, breaker="hook:{host}", breaker_options={"max_failures": 1})
+    @app.task(shared=False, base=BreakerTask, breaker="hook:{host}", breaker_options={"max_failures": 1})
     def hook(host: str) -> None:
         raise DOWN
 
@@ -228,7 +230,7 @@ def test_names_made_from_arguments(app: Celery, memory: Breakers) -> None:
 def test_results_are_judged_by_the_users_own_code(app: Celery, memory: Breakers) -> None:
     options = {"max_failures": 1, "classify": lambda exc, result: "failure" if result == "error" else None}
 
-    @app.task(base=BreakerTask, breaker="judged", breaker_options=options)
+    @app.task(shared=False, base=BreakerTask, breaker="judged", breaker_options=options)
     def judged(result: str) -> str:
         return result
 
@@ -239,7 +241,9 @@ def test_results_are_judged_by_the_users_own_code(app: Celery, memory: Breakers)
 
 
 def test_a_call_is_slow_by_the_clock_of_the_test(app: Celery, memory: Breakers) -> None:
-    @app.task(base=BreakerTask, breaker="slow", breaker_options={"max_failures": 1, "slow_call_duration": 5})
+    @app.task(
+        shared=False, base=BreakerTask, breaker="slow", breaker_options={"max_failures": 1, "slow_call_duration": 5}
+    )
     def slow() -> None:
         memory.clock.advance(6)
 
@@ -248,7 +252,7 @@ def test_a_call_is_slow_by_the_clock_of_the_test(app: Celery, memory: Breakers) 
 
 
 def test_a_limit_of_deferrals_holds(app: Celery, memory: Breakers) -> None:
-    @app.task(base=BreakerTask, breaker="short", breaker_options={"max_deferrals": 1})
+    @app.task(shared=False, base=BreakerTask, breaker="short", breaker_options={"max_deferrals": 1})
     def short() -> None: ...
 
     with memory.forced("short", "open"):
@@ -262,7 +266,7 @@ def test_a_task_with_a_call_of_its_own(app: Celery, memory: Breakers) -> None:
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             return super().__call__(*args, **kwargs)
 
-    @app.task(base=Own, breaker="own", breaker_options={"max_failures": 1})
+    @app.task(shared=False, base=Own, breaker="own", breaker_options={"max_failures": 1})
     def own() -> None:
         raise DOWN
 
@@ -272,7 +276,7 @@ def test_a_task_with_a_call_of_its_own(app: Celery, memory: Breakers) -> None:
 
 
 def test_a_task_in_a_task_counts_for_itself(app: Celery, memory: Breakers, charge: AnyTask, bank: Bank) -> None:
-    @app.task(base=BreakerTask, breaker="mail", name="outer")
+    @app.task(shared=False, base=BreakerTask, breaker="mail", name="outer")
     def outer() -> str:
         with contextlib.suppress(OSError):
             charge(0)  # directly: not gated, not counted
@@ -289,7 +293,7 @@ def test_a_direct_call_is_not_gated(memory: Breakers, charge: AnyTask) -> None:
 
 
 def test_an_argument_that_no_name_can_be_made_of_fails_the_task(app: Celery, memory: Breakers) -> None:
-    @app.task(base=BreakerTask, breaker="hook:{host}")
+    @app.task(shared=False, base=BreakerTask, breaker="hook:{host}")
     def hook(host: str) -> None: ...
 
     assert isinstance(hook.delay("\n").result, ConfigurationError)
