@@ -55,6 +55,9 @@ class Policy:
             its dotted path; its return value is the task's result.
         max_deferrals: deferrals after which a task fails with `BreakerOpen`.
         max_deferral_age: seconds since the first deferral after which it fails.
+        defer_failures: a failure that counts sets its own task aside too, instead of failing it; of tasks alone.
+        retry_budget: share of the window's calls (0 to 1) that tasks' own retries may make up; those past it are
+            parked. ``None`` leaves them alone.
         health_check: callable (or dotted path) run by the agent as the probe; falsy or an exception is a failure.
         ramp_start: releases per second right after closing; doubles while healthy.
 
@@ -87,6 +90,8 @@ class Policy:
     on_open: str | Callable[..., object] = "park"
     max_deferrals: int | None = None
     max_deferral_age: float | None = None
+    defer_failures: bool = False
+    retry_budget: float | None = None
     health_check: str | Callable[[], object] | None = None
     ramp_start: float = 10.0
 
@@ -110,6 +115,10 @@ class Policy:
             _check_rate("slow_call_rate", self.slow_call_rate)
             if self.slow_call_rate == 0:
                 raise ConfigurationError("slow_call_rate=0 would trip on any call; leave it out or set a share above 0")
+        if self.retry_budget is not None:
+            _check_rate("retry_budget", self.retry_budget)
+        if not isinstance(self.defer_failures, bool):
+            raise ConfigurationError(f"defer_failures={self.defer_failures!r} must be True or False")
         check_backoff(self.backoff)
         self._check_words()
         self._check_contradictions()
@@ -143,6 +152,11 @@ class Policy:
             raise ConfigurationError(
                 f"failure_window={self.failure_window!r} holds fewer calls than max_failures={self.max_failures}, "
                 "so it could never trip; widen the window"
+            )
+        if window.by_calls and self.retry_budget is not None:
+            raise ConfigurationError(
+                f"retry_budget needs a window of time, but failure_window={self.failure_window!r} counts calls; "
+                "give failure_window in seconds"
             )
         if self.scope == "worker" and self.min_workers > 1:
             raise ConfigurationError("scope='worker' never sees a second worker; drop min_workers")

@@ -45,6 +45,7 @@ class Cell:
         known: the record has been read from the store at least once.
         exact: outcomes must reach the reporter one by one and in order.
         full_until: process clock until which the permits of this generation are taken, as far as is known.
+        spent_until: process clock until which the retry budget is spent, as far as is known.
         applied_at: process clock at which the record was last set; before all time if it never was.
         used_at: process clock at which the reporter last saw an outcome.
         pinned: never dropped, however long it is idle.
@@ -62,6 +63,7 @@ class Cell:
         "policy",
         "record",
         "shared",
+        "spent_until",
         "ticket",
         "used_at",
     )
@@ -72,7 +74,7 @@ class Cell:
         self.exact = policy.consecutive_failures is not None
         self.known = self.pinned = False
         self.applied_at, self.used_at = float("-inf"), at
-        self.full_until = float("-inf")
+        self.full_until = self.spent_until = float("-inf")
         self.record = Record(name=name)
         self.shared: Record | None = None
         self.ticket = Ticket(self, generation=0, epoch=0)

@@ -18,7 +18,7 @@ from celery_breaker.core.events import Change, change_between
 from celery_breaker.core.journal import Book, Entry, decode_entry, encode_entry, entry_of
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import Record, State
+from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.link import Link
 from celery_breaker.engine.meters import Meters
@@ -144,6 +144,10 @@ class Views:
     def admission(self, cell: Cell) -> machine.Admission:
         """What this breaker says now, from memory."""
         return cell.admission(self.link.now())
+
+    def in_force(self, cell: Cell) -> bool:
+        """Whether no operator has taken the breaker's decisions out of its hands, from memory."""
+        return machine.mode_at(cell.record, self.link.now()) is Mode.AUTO
 
     def retry_after(self, cell: Cell) -> float | None:
         """Seconds after which a call that was refused should try again, from memory; ``None`` if nobody can say.

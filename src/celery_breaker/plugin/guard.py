@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
 
-from celery_breaker.core.deferrals import may_defer
+from celery_breaker.core.deferrals import back_off, may_defer
 from celery_breaker.core.machine import Admission
 from celery_breaker.core.names import fields_of, fill
-from celery_breaker.engine.registry import Registry
+from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
-from celery_breaker.errors import ConfigurationError
+from celery_breaker.errors import ConfigurationError, RetryBudgetSpent
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.arguments import Binder
 from celery_breaker.plugin.deferral import Refused
-from celery_breaker.plugin.inside import FALLBACK, TICKETS
+from celery_breaker.plugin.failures import Deferrable
+from celery_breaker.plugin.inside import FALLBACK, TICKETS, charge_of
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.turnstile import Gated, SetAside, Turnstile
 
@@ -42,6 +43,8 @@ class Guard:
     Attributes:
         cell: the only breaker, if the task names exactly one and its name is fixed: all that a closed one looks at.
         judged_inside: outcomes are classified by user code, which runs in the pool and not in the main process.
+        defers: failures set their own tasks aside, which the pool process must know before Celery records them.
+        thorough: a request goes through `gate` whatever its breaker says.
         plain: a success needs no look at how long it took.
     """
 
@@ -69,6 +72,9 @@ class Guard:
         self.cell: Cell | None = self._fixed[0] if len(self._fixed) == 1 else None
         own = list(policies.declared.values()) if self._dynamic else [policies.of(name) for name in templates]
         self.judged_inside = any(policy.classify is not None for policy in own)
+        self.defers = any(policy.defer_failures for policy in own)
+        self._budgeted = any(policy.retry_budget is not None for policy in own)
+        self.thorough = self.judged_inside or self.defers or self._budgeted
         self.has_fallback = any(callable(policy.on_open) for policy in own)
         self.plain = self.cell is not None and not self.judged_inside and own[0].slow_call_duration is None
 
@@ -149,6 +155,12 @@ class Guard:
         except ConfigurationError as exc:
             self._fail(request, exc)
             raise SetAside(request.id) from None
+        if self._budgeted and request.request_dict.get("retries"):
+            self._ask_budget(request, cells, [cell for cell in cells if self._counts_retries(cell)])
+        else:
+            self._pass(request, cells)
+
+    def _pass(self, request: Gated, cells: list[Cell]) -> None:
         tickets: list[Ticket] = []
         asking: list[Cell] = []
         for cell in cells:
@@ -171,14 +183,110 @@ class Guard:
 
     def _admit(self, request: Gated, tickets: list[Ticket]) -> None:
         request.tickets = tuple(tickets)
-        if self.judged_inside and self._heard_from_inside(tickets):
-            request.request_dict[TICKETS] = [[t.cell.name, t.generation, t.permit] for t in tickets]
+        if not (self.judged_inside or self.defers):
+            return
+        request.deferrable = self._deferrable(request, tickets) if self.defers else None
+        defers = request.deferrable.names if request.deferrable is not None else ()
+        reports = self.judged_inside and self._heard_from_inside(tickets)
+        if reports or defers:
+            request.request_dict[TICKETS] = charge_of(tickets, reports=reports, defers=defers)
+        else:
+            request.request_dict.pop(TICKETS, None)  # a retry that Celery sends itself carries that of the run before
+
+    def _deferrable(self, request: Gated, tickets: list[Ticket]) -> Deferrable | None:
+        """What it takes to set the request aside if it fails; ``None`` if it may not, or cannot, be."""
+        cells = [ticket.cell for ticket in tickets]
+        names = [c.name for c in cells if c.policy.defer_failures and self._may_defer(c, request.message)]
+        origin = self._origin(request) if names else None
+        return None if origin is None else Deferrable(tuple(names), origin, self._loop.connections)
+
+    def _origin(self, request: Gated) -> str | None:
+        try:
+            return self._loop.origin(request.message)
+        except Exception:
+            logger.debug("nobody can say from which queue task %s came", request.id, exc_info=True)
+            return None
 
     def _heard_from_inside(self, tickets: list[Ticket]) -> bool:
         """Whether what a pool process reports gets to this one: over the shared store, or because they are the same."""
         if not self._loop.forks:
             return True
         return self._shared and self.registry.link.connected and all(t.cell.policy.scope == "fleet" for t in tickets)
+
+    # --- retries ------------------------------------------------------------------------------------------------------
+
+    def _counts_retries(self, cell: Cell) -> bool:
+        return cell.policy.retry_budget is not None and self.registry.in_force(cell)
+
+    def _ask_budget(self, request: Gated, cells: list[Cell], limited: list[Cell]) -> None:
+        """Let a retry go on to the gate if each of these breakers has budget for it, else set it aside.
+
+        Raises:
+            SetAside: it is not known yet, or the retry is set aside.
+        """
+        if not limited:
+            self._pass(request, cells)
+            return
+        cell, rest = limited[0], limited[1:]
+
+        def answered(wait: float | None) -> None:
+            try:
+                if wait is not None:
+                    self._over_budget(request, cell, wait)
+                else:
+                    self._ask_budget(request, cells, rest)
+            except SetAside:
+                return
+            self._loop.run(request)
+
+        if (wait := self.registry.budget_spent(cell)) > 0:
+            self._over_budget(request, cell, wait)
+        else:
+            self._turnstile.ask_budget(cell, answered)
+            raise SetAside(request.id)
+
+    def _over_budget(self, request: Gated, cell: Cell, wait: float) -> None:
+        """Park a retry until there may be budget again; it runs where it could not be put back."""
+        if self._origin(request) is None:
+            self._pass(request, [cell])
+            return
+        if self._may_defer(cell, request.message):
+            self._set_aside(request, cell=cell, action="park", wait=self._wait(cell, request, asked=wait))
+        else:
+            self._set_aside(request, cell=cell, action="fail", error=RetryBudgetSpent(cell.name, wait))
+        raise SetAside(request.id)
+
+    def _wait(self, cell: Cell, request: Gated, *, asked: float | None) -> float | None:
+        """Seconds for which a task stays parked if the breaker stays closed; ``None`` if it does not admit anyway."""
+        if self.registry.admission(cell) is not Admission.ADMIT:
+            return None
+        deferrals = Note.of(request.message.headers).deferrals
+        return back_off(cell.policy, deferrals=deferrals, asked=asked, u=self.registry.random())
+
+    # --- failures -----------------------------------------------------------------------------------------------------
+
+    def set_failure_aside(self, request: Gated, outcome: Outcome) -> None:
+        """Park a task that has failed. From whatever thread heard of it; never waits."""
+        deferrable, cell = request.deferrable, outcome.ticket.cell
+        assert deferrable is not None
+        early = not self.task.acks_late
+        if early:
+            request.acknowledge()  # it is already, unless the news of its start was late
+        worker_state.task_ready(request)
+        self._deferrer.submit(
+            Refused(
+                task=self.task,
+                message=request.message,
+                origin=deferrable.origin,
+                action="park",
+                cell=cell,
+                connection=deferrable.connection,
+                acknowledged=early,
+                wait=self._wait(cell, request, asked=outcome.asked),
+                ack=request.acknowledge,
+                gone=_nothing if early else partial(self._gone, request),
+            )
+        )
 
     # --- refusal ------------------------------------------------------------------------------------------------------
 
@@ -217,7 +325,13 @@ class Guard:
         self._set_aside(request, action="fail", error=error)
 
     def _set_aside(
-        self, request: Gated, *, action: str, cell: Cell | None = None, error: Exception | None = None
+        self,
+        request: Gated,
+        *,
+        action: str,
+        cell: Cell | None = None,
+        error: Exception | None = None,
+        wait: float | None = None,
     ) -> None:
         worker_state.task_ready(request)
         self._deferrer.submit(
@@ -229,6 +343,7 @@ class Guard:
                 cell=cell,
                 connection=self._loop.connections,
                 error=error,
+                wait=wait,
                 ack=request.acknowledge,
                 gone=partial(self._gone, request),
             )
@@ -243,3 +358,7 @@ class Guard:
             return True
         note = Note.of(message.headers)
         return may_defer(cell.policy, deferrals=note.deferrals, first=note.first, now=self.registry.link.now())
+
+
+def _nothing() -> None:
+    """What there is to do for a message that was acknowledged before."""

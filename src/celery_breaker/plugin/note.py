@@ -22,6 +22,7 @@ class Note:
         since: when it was set aside last.
         first: when it was set aside first.
         deferrals: how often it was set aside.
+        due: until when it waits if its breaker stays closed; ``None`` if only for the breaker.
     """
 
     breaker: str = ""
@@ -29,6 +30,7 @@ class Note:
     since: float = 0.0
     first: float | None = None
     deferrals: int = 0
+    due: float | None = None
 
     @classmethod
     def of(cls, headers: object) -> Note:
@@ -36,7 +38,7 @@ class Note:
 
         Example:
             >>> Note.of({"celery_breaker": {"deferrals": 2, "queue": 7}})
-            Note(breaker='', queue='', since=0.0, first=None, deferrals=2)
+            Note(breaker='', queue='', since=0.0, first=None, deferrals=2, due=None)
         """
         note = headers.get(HEADER) if isinstance(headers, Mapping) else None
         if not isinstance(note, Mapping):
@@ -49,16 +51,19 @@ class Note:
             since=_seconds(since) or 0.0,
             first=_seconds(first),
             deferrals=deferrals if isinstance(deferrals, int) else 0,
+            due=_seconds(note.get("due")),
         )
 
-    def again(self, *, breaker: str, queue: str, now: float) -> Note:
-        """The note of a message that is set aside once more."""
-        first = now if self.first is None else self.first
-        return Note(breaker=breaker, queue=queue, since=now, first=first, deferrals=self.deferrals + 1)
+    def again(self, *, breaker: str, queue: str, now: float, wait: float | None = None) -> Note:
+        """The note of a message that is set aside once more, for ``wait`` seconds if its breaker stays closed."""
+        first, due = now if self.first is None else self.first, None if wait is None else now + wait
+        return Note(breaker=breaker, queue=queue, since=now, first=first, deferrals=self.deferrals + 1, due=due)
 
     def on(self, headers: Mapping[str, Any]) -> dict[str, Any]:
         """These headers with this note on them."""
         fields = {"breaker": self.breaker, "queue": self.queue, "since": self.since, "first": self.first}
+        if self.due is not None:
+            fields["due"] = self.due
         return {**headers, HEADER: {**fields, "deferrals": self.deferrals}}
 
 
