@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from celery_breaker.core.machine import Admission, admission
+from celery_breaker.core.machine import Admission, admission, on_ramp
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
+from celery_breaker.engine.places import Places
 
 __all__ = ["Cell", "Ticket"]
 
@@ -43,9 +44,14 @@ class Cell:
         passing: calls are admitted without another look; all that the path of a closed breaker reads.
         ticket: the ticket of the present generation.
         known: the record has been read from the store at least once.
+        own: the policy that the code gives; ``policy`` is that with what an operator has set.
         exact: outcomes must reach the reporter one by one and in order.
-        full_until: process clock until which the permits of this generation are taken, as far as is known.
+        direct: a call that is admitted needs no look at what else its policy has for it.
+        plain: a success without a permit needs no look at its result or its time, and may be counted with others.
+        full_until: process clock until which the permits of this generation are taken, or the places on the ramp, as
+            far as is known.
         spent_until: process clock until which the retry budget is spent, as far as is known.
+        places: those on the ramp that this process has taken.
         applied_at: process clock at which the record was last set; before all time if it never was.
         used_at: process clock at which the reporter last saw an outcome.
         pinned: never dropped, however long it is idle.
@@ -54,12 +60,16 @@ class Cell:
 
     __slots__ = (
         "applied_at",
+        "direct",
         "exact",
         "full_until",
         "known",
         "name",
+        "own",
         "passing",
         "pinned",
+        "places",
+        "plain",
         "policy",
         "record",
         "shared",
@@ -70,8 +80,9 @@ class Cell:
 
     def __init__(self, name: str, policy: Policy, *, at: float) -> None:
         self.name = name
-        self.policy = policy
-        self.exact = policy.consecutive_failures is not None
+        self.places = Places()
+        self.own = policy
+        self.follow(policy)
         self.known = self.pinned = False
         self.applied_at, self.used_at = float("-inf"), at
         self.full_until = self.spent_until = float("-inf")
@@ -79,6 +90,13 @@ class Cell:
         self.shared: Record | None = None
         self.ticket = Ticket(self, generation=0, epoch=0)
         self.passing = True
+
+    def follow(self, policy: Policy) -> None:
+        """Go by this policy from the next outcome on."""
+        self.policy = policy
+        self.exact = policy.consecutive_failures is not None
+        self.direct = policy.classify is None and not policy.defer_failures and policy.retry_budget is None
+        self.plain = policy.classify is None and policy.slow_call_duration is None and not self.exact
 
     def apply(self, record: Record, *, epoch: int, at: float) -> None:
         """See this record from now on; a reader in another thread never sees a mix of old and new that admits."""
@@ -96,7 +114,7 @@ class Cell:
         self.known = True
         self.applied_at = at
         if mode is Mode.AUTO:
-            self.passing = record.state is State.CLOSED
+            self.passing = record.state is State.CLOSED and not on_ramp(record, self.policy)
         else:
             self.passing = lasting and mode is not Mode.FORCED_OPEN
 

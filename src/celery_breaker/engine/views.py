@@ -12,13 +12,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 from celery_breaker.clock import Clock, monotonic
-from celery_breaker.core import machine, tending
+from celery_breaker.core import machine, ramp, tending
 from celery_breaker.core.deferrals import FLOOR
 from celery_breaker.core.events import Change, change_between
 from celery_breaker.core.journal import Book, Entry, decode_entry, encode_entry, entry_of
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import Mode, Record, State
+from celery_breaker.core.record import Record, State
+from celery_breaker.core.tuning import tuned, tuning_words
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.link import Link
 from celery_breaker.engine.meters import Meters
@@ -126,7 +127,7 @@ class Views:
         """
         policy = self._usable(policy)
         cell = self.cells.get(check_name(name))
-        known = cell.policy if cell is not None else self._declared.setdefault(name, policy)
+        known = cell.own if cell is not None else self._declared.setdefault(name, policy)
         if differences := policy.differences(known):
             raise ConfigurationError(
                 f"breaker {name!r} is given two policies that differ in {', '.join(differences)}; give it one"
@@ -134,8 +135,8 @@ class Views:
         self._declared.setdefault(name, policy)
 
     def _usable(self, policy: Policy) -> Policy:
-        """Without an agent nobody runs health checks, so calls must probe."""
-        return policy if self.tended or policy.health_check is None else replace(policy, health_check=None)
+        """Without an agent nobody runs health checks, so calls must probe; nor does anybody release on a ramp."""
+        return policy if self.tended else replace(policy, health_check=None, admit_ramp=False)
 
     def _cells(self) -> list[Cell]:
         with self._lock:
@@ -144,10 +145,6 @@ class Views:
     def admission(self, cell: Cell) -> machine.Admission:
         """What this breaker says now, from memory."""
         return cell.admission(self.link.now())
-
-    def in_force(self, cell: Cell) -> bool:
-        """Whether no operator has taken the breaker's decisions out of its hands, from memory."""
-        return machine.mode_at(cell.record, self.link.now()) is Mode.AUTO
 
     def retry_after(self, cell: Cell) -> float | None:
         """Seconds after which a call that was refused should try again, from memory; ``None`` if nobody can say.
@@ -158,7 +155,7 @@ class Views:
         return FLOOR if seconds == 0 else seconds
 
     def full(self, cell: Cell) -> bool:
-        """Whether all permits are known to be taken; no reason to refuse a probe that was sent to get one."""
+        """Whether all permits, or places, are known to be taken; no reason to refuse what was sent to get one."""
         return self.clock() < cell.full_until
 
     # --- round trips: bounded by the store's timeout, and never on a hot path --------------------------------------
@@ -295,7 +292,27 @@ class Views:
         said = self.admission(cell)
         if said is machine.Admission.ADMIT:
             return cell.ticket
+        if said is machine.Admission.PLACE:
+            return cell.ticket if self.take_place(cell) or self._lease_places(cell) else None
         return self.win_permit(cell, ttl=ttl) if said is machine.Admission.PERMIT else None
+
+    def take_place(self, cell: Cell) -> bool:
+        """Take one of the places on the ramp that this process has, from memory."""
+        return cell.places.take(self.clock())
+
+    def _lease_places(self, cell: Cell) -> bool:
+        """Take a share of the fleet's places on the ramp, and one of these; a round trip."""
+        if self.full(cell):
+            return False
+        share = ramp.fresh(cell.record, cell.policy, now=self.link.now())
+        key, holder = f"{cell.name}:ramp", f"{self.worker}:{os.urandom(8).hex()}"
+        until = self.clock() + share.seconds
+        lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=share.limit, ttl=share.seconds))
+        if lease:
+            cell.places.add(share.size, until=until)
+            return self.take_place(cell)
+        cell.full_until = self.clock() + lease.free_in
+        return False
 
     def give_back(self, ticket: Ticket) -> None:
         """End the lease of a permit, if the ticket has one."""
@@ -337,6 +354,8 @@ class Views:
     def _apply(self, cell: Cell, record: Record) -> None:
         with self._applying:
             before = cell.record
+            if record.tuning != before.tuning:
+                cell.follow(_tuned(cell, record))
             cell.apply(record, epoch=self._epoch_of(cell), at=self.clock())
             if self.link.connected:
                 cell.shared = record
@@ -373,8 +392,23 @@ def permit_key(name: str, generation: int) -> str:
 
 
 def _plain(record: Record) -> bool:
-    """Closed, not overridden and with nothing to drain: nothing is lost if it is forgotten."""
-    return record.state is State.CLOSED and record.override is None and not record.draining
+    """Closed, with no word of an operator and nothing to drain: nothing is lost if it is forgotten."""
+    return record.state is State.CLOSED and record.override is None and not record.draining and not record.tuning
+
+
+def _tuned(cell: Cell, record: Record) -> Policy:
+    """The policy with what an operator has set; what does not fit it any more is left out, all of it."""
+    try:
+        return tuned(cell.own, record.tuning)
+    except ConfigurationError as exc:
+        logger.warning(
+            "breaker %r: %s is set and does not fit its policy, which holds as the app gives it: %s",
+            cell.name,
+            tuning_words(record.tuning),
+            exc,
+            extra=about(record),
+        )
+        return cell.own
 
 
 def _lost(stored: Record, seen: Record) -> bool:
@@ -382,5 +416,5 @@ def _lost(stored: Record, seen: Record) -> bool:
     if seen.version == 0:
         return False
     if stored.version == 0:
-        return seen.generation > 0 or seen.override is not None
+        return seen.generation > 0 or seen.override is not None or bool(seen.tuning)
     return stored.generation < seen.generation

@@ -186,7 +186,7 @@ class Agent:
         """Closed for long, with no word of an operator, and not called."""
         record = cell.record
         long = self._registry.link.now() - record.since > _FORGET_AFTER
-        return long and record.override is None and self._registry.totals(cell).calls == 0
+        return long and record.override is None and not record.tuning and self._registry.totals(cell).calls == 0
 
     # --- one breaker --------------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class Agent:
             registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
             return tending.NEWS
         said = machine.admission(record, cell.policy, registry.link.now())
-        if said is machine.Admission.ADMIT:
+        if said in (machine.Admission.ADMIT, machine.Admission.PLACE):
             return self._drain(cell, record)
         if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
             self._probe(cell, record)
@@ -282,7 +282,7 @@ class Agent:
         size, now = self._size(name), registry.clock()
         draining = self._memory.draining.get(name)
         if size == 0:
-            if registry.link.now() - record.since > tending.GRACE and name not in self._late:
+            if registry.link.now() - (record.recovering or record.since) > tending.GRACE and name not in self._late:
                 self._memory.draining.pop(name, None)
                 registry.change(cell, lambda record, now: machine.drained(record))
             return tending.STEP
@@ -298,7 +298,8 @@ class Agent:
         if cell.record.generation == record.generation:
             waiting = _Waiting(record.since, registry.link.now())
             released = self._release(name, step.count, held=waiting)
-            draining.rests_until = now + tending.rest(waiting.soonest, released=released)
+            if not machine.on_ramp(record, cell.policy):  # fresh calls wait for its next step
+                draining.rests_until = now + tending.rest(waiting.soonest, released=released)
         draining.at = now
         return tending.STEP
 

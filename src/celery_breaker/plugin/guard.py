@@ -11,8 +11,9 @@ from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
 
 from celery_breaker.core.deferrals import back_off, may_defer
-from celery_breaker.core.machine import Admission
+from celery_breaker.core.machine import Admission, mode_at
 from celery_breaker.core.names import fields_of, fill
+from celery_breaker.core.record import Mode
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import ConfigurationError, RetryBudgetSpent
@@ -44,8 +45,6 @@ class Guard:
         cell: the only breaker, if the task names exactly one and its name is fixed: all that a closed one looks at.
         judged_inside: outcomes are classified by user code, which runs in the pool and not in the main process.
         defers: failures set their own tasks aside, which the pool process must know before Celery records them.
-        thorough: a request goes through `gate` whatever its breaker says.
-        plain: a success needs no look at how long it took.
     """
 
     def __init__(
@@ -73,10 +72,7 @@ class Guard:
         own = list(policies.declared.values()) if self._dynamic else [policies.of(name) for name in templates]
         self.judged_inside = any(policy.classify is not None for policy in own)
         self.defers = any(policy.defer_failures for policy in own)
-        self._budgeted = any(policy.retry_budget is not None for policy in own)
-        self.thorough = self.judged_inside or self.defers or self._budgeted
         self.has_fallback = any(callable(policy.on_open) for policy in own)
-        self.plain = self.cell is not None and not self.judged_inside and own[0].slow_call_duration is None
 
     # --- as a message arrives ---------------------------------------------------------------------------------------
 
@@ -155,7 +151,7 @@ class Guard:
         except ConfigurationError as exc:
             self._fail(request, exc)
             raise SetAside(request.id) from None
-        if self._budgeted and request.request_dict.get("retries"):
+        if request.request_dict.get("retries"):
             self._ask_budget(request, cells, [cell for cell in cells if self._counts_retries(cell)])
         else:
             self._pass(request, cells)
@@ -172,7 +168,7 @@ class Guard:
             if said is Admission.REFUSE:
                 self._refuse(request, cell)
                 return
-            if said is Admission.ADMIT:
+            if said is Admission.ADMIT or (said is Admission.PLACE and self._on_ramp(request, cell)):
                 tickets.append(cell.ticket)
             else:
                 asking.append(cell)
@@ -180,6 +176,12 @@ class Guard:
             self._turnstile.ask(request, asking, tickets)
             raise SetAside(request.id)
         self._admit(request, tickets)
+
+    def _on_ramp(self, request: Gated, cell: Cell) -> bool:
+        """Whether the request has a place on the ramp: its release gave it one, or this process has one left."""
+        note = Note.of(request.message.headers)
+        released = note.deferrals and note.breaker == cell.name and cell.policy.on_open != "retry"
+        return bool(released) or self.registry.take_place(cell)
 
     def _admit(self, request: Gated, tickets: list[Ticket]) -> None:
         request.tickets = tuple(tickets)
@@ -216,7 +218,8 @@ class Guard:
     # --- retries ------------------------------------------------------------------------------------------------------
 
     def _counts_retries(self, cell: Cell) -> bool:
-        return cell.policy.retry_budget is not None and self.registry.in_force(cell)
+        """Whether the breaker has a budget, and no operator has taken its decisions out of its hands."""
+        return cell.policy.retry_budget is not None and mode_at(cell.record, self.registry.link.now()) is Mode.AUTO
 
     def _ask_budget(self, request: Gated, cells: list[Cell], limited: list[Cell]) -> None:
         """Let a retry go on to the gate if each of these breakers has budget for it, else set it aside.
@@ -258,7 +261,7 @@ class Guard:
 
     def _wait(self, cell: Cell, request: Gated, *, asked: float | None) -> float | None:
         """Seconds for which a task stays parked if the breaker stays closed; ``None`` if it does not admit anyway."""
-        if self.registry.admission(cell) is not Admission.ADMIT:
+        if self.registry.admission(cell) not in (Admission.ADMIT, Admission.PLACE):
             return None
         deferrals = Note.of(request.message.headers).deferrals
         return back_off(cell.policy, deferrals=deferrals, asked=asked, u=self.registry.random())

@@ -136,7 +136,7 @@ def _gated(execute: Any) -> Any:
             cell = guard.cell
             if cell is not None:
                 ticket = cell.ticket
-                if cell.passing and cell.known and not guard.thorough:
+                if cell.passing and cell.known and cell.direct:
                     self.tickets = (ticket,)
                 else:
                     guard.gate(self)
@@ -157,7 +157,7 @@ def _heard(on_success: Any) -> Any:
         tickets = self.tickets
         if tickets and not failed__retval__runtime[0]:
             guard = self.guard
-            if len(tickets) == 1 and guard.plain:
+            if len(tickets) == 1 and tickets[0].cell.plain and not guard.judged_inside:
                 self.tickets = ()
                 guard.registry.succeeded(tickets[0])
             else:
