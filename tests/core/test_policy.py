@@ -111,8 +111,10 @@ def test_a_value_that_cannot_work_is_refused_and_named(option: str, value: objec
         ),
         (
             {"retry_budget": 0.1, "failure_window": "100 calls"},
-            "retry_budget needs a window of time, but failure_window='100 calls' counts calls; "
-            "give failure_window in seconds",
+            (
+                "retry_budget needs a window of time, but failure_window='100 calls' counts calls; "
+                "give failure_window in seconds"
+            ),
         ),
         ({"scope": "worker", "min_workers": 2}, "scope='worker' never sees a second worker; drop min_workers"),
         ({"on_open": 1}, "on_open=1 is neither one of park, retry, fail nor callable"),

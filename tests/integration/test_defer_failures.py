@@ -185,9 +185,7 @@ def test_a_result_that_classifies_as_a_failure_is_deferred(start: Start, service
 
 @pytest.mark.parametrize("broker", BROKERS)
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_what_fails_while_the_worker_stops_is_not_lost(
-    start: Start, service: Service, pool: str, broker: str
-) -> None:
+def test_what_fails_while_the_worker_stops_is_not_lost(start: Start, service: Service, pool: str, broker: str) -> None:
     worker = start(CLOSED, broker=broker, pool=pool, concurrency=3)
     for number in range(3):
         guarded.slow_failure.delay(service.folder, number, 2)

@@ -10,8 +10,8 @@ import pytest
 from celery import Celery
 from kombu import Message
 
-from celery_breaker.engine.meters import Meter
 from celery_breaker.core import machine
+from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
 from celery_breaker.plugin.deferral import Deferrer, Refused
 from celery_breaker.plugin.mainloop import MainLoop

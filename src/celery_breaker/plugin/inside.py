@@ -1,4 +1,4 @@
-"""What runs inside the pool: fallbacks, and the judging of outcomes where it must be done before Celery records them."""
+"""What runs inside the pool: fallbacks, and the judging of outcomes that cannot wait until Celery has recorded them."""
 
 from __future__ import annotations
 
