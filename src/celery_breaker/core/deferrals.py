@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery_breaker.core.policy import Policy
 
-__all__ = ["FLOOR", "LONGEST_DELAY", "back_off", "delay", "held_back", "may_defer"]
+__all__ = ["FLOOR", "LONGEST_DELAY", "back_off", "delay", "held_back", "may_defer", "recovered"]
 
 FLOOR = 1.0
 """Shortest delay of a deferred task, in seconds: a delay of nothing would be a loop."""
@@ -53,6 +53,16 @@ def back_off(policy: Policy, *, deferrals: int, asked: float | None, u: float) -
     return min(base * (1 + u / 2), policy.max_recovery_timeout)
 
 
+def recovered(*, due: float | None, since: float, closed_at: float) -> bool:
+    """Whether a task that was parked at ``since`` comes back because its breaker has recovered, and not at its time.
+
+    Example:
+        >>> recovered(due=20.0, since=10.0, closed_at=5.0)
+        False
+    """
+    return due is None or since < closed_at
+
+
 def held_back(*, due: float | None, since: float, closed_at: float, now: float) -> bool:
     """Whether a task, parked at ``since`` and due at ``due``, has to wait although its breaker is closed.
 
@@ -64,4 +74,4 @@ def held_back(*, due: float | None, since: float, closed_at: float, now: float) 
         >>> held_back(due=20.0, since=10.0, closed_at=12.0, now=15.0)
         False
     """
-    return due is not None and closed_at <= since and now < due
+    return due is not None and not recovered(due=due, since=since, closed_at=closed_at) and now < due

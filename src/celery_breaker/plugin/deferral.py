@@ -208,7 +208,8 @@ class Deferrer:
     def _move(self, refused: Refused, origin: str) -> Move:
         headers = refused.message.headers
         before = Note.of(headers)
-        note = before.again(breaker=refused.name, queue=origin, now=self._registry.link.now(), wait=refused.wait)
+        now, retries = self._registry.link.now(), headers.get("retries")
+        note = before.again(breaker=refused.name, queue=origin, now=now, wait=refused.wait, retries=retries)
         noted = note.on(headers)
         queue = parking_queue(refused.name)
         if refused.action == "retry":

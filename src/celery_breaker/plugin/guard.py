@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
 
-from celery_breaker.core.deferrals import back_off, may_defer
+from celery_breaker.core.deferrals import back_off, may_defer, recovered
 from celery_breaker.core.machine import Admission, mode_at
 from celery_breaker.core.names import fields_of, fill
 from celery_breaker.core.record import Mode
@@ -151,8 +151,10 @@ class Guard:
         except ConfigurationError as exc:
             self._fail(request, exc)
             raise SetAside(request.id) from None
-        if request.request_dict.get("retries"):
-            self._ask_budget(request, cells, [cell for cell in cells if self._counts_retries(cell)])
+        if retries := request.request_dict.get("retries"):
+            note = Note.of(request.message.headers)
+            again = note if note.deferrals and note.retries == retries else None
+            self._ask_budget(request, cells, [cell for cell in cells if self._budgets(cell, again)])
         else:
             self._pass(request, cells)
 
@@ -217,9 +219,18 @@ class Guard:
 
     # --- retries ------------------------------------------------------------------------------------------------------
 
-    def _counts_retries(self, cell: Cell) -> bool:
-        """Whether the breaker has a budget, and no operator has taken its decisions out of its hands."""
-        return cell.policy.retry_budget is not None and mode_at(cell.record, self.registry.link.now()) is Mode.AUTO
+    def _budgets(self, cell: Cell, again: Note | None) -> bool:
+        """Whether this breaker's budget has a word on a retry, or on one that comes back from the parking queue.
+
+        Not while the breaker refuses, or admits by permit, or an operator decides. What comes back because it has
+        recovered is on the ramp, which would never come to an end if it had to wait for fresh calls.
+        """
+        if cell.policy.retry_budget is None or mode_at(cell.record, self.registry.link.now()) is not Mode.AUTO:
+            return False
+        if self.registry.admission(cell) not in (Admission.ADMIT, Admission.PLACE):
+            return False
+        released = again is not None and again.breaker == cell.name
+        return not (released and again and recovered(due=again.due, since=again.since, closed_at=cell.record.since))
 
     def _ask_budget(self, request: Gated, cells: list[Cell], limited: list[Cell]) -> None:
         """Let a retry go on to the gate if each of these breakers has budget for it, else set it aside.
@@ -235,7 +246,7 @@ class Guard:
         def answered(wait: float | None) -> None:
             try:
                 if wait is not None:
-                    self._over_budget(request, cell, wait)
+                    self._over_budget(request, cells, cell, wait)
                 else:
                     self._ask_budget(request, cells, rest)
             except SetAside:
@@ -243,15 +254,19 @@ class Guard:
             self._loop.run(request)
 
         if (wait := self.registry.budget_spent(cell)) > 0:
-            self._over_budget(request, cell, wait)
+            self._over_budget(request, cells, cell, wait)
         else:
             self._turnstile.ask_budget(cell, answered)
             raise SetAside(request.id)
 
-    def _over_budget(self, request: Gated, cell: Cell, wait: float) -> None:
-        """Park a retry until there may be budget again; it runs where it could not be put back."""
+    def _over_budget(self, request: Gated, cells: list[Cell], cell: Cell, wait: float) -> None:
+        """Park a retry until there may be budget again; it runs if it could not be put back.
+
+        Raises:
+            SetAside: in every other case.
+        """
         if self._origin(request) is None:
-            self._pass(request, [cell])
+            self._pass(request, cells)
             return
         if self._may_defer(cell, request.message):
             self._set_aside(request, cell=cell, action="park", wait=self._wait(cell, request, asked=wait))

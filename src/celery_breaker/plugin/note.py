@@ -23,6 +23,7 @@ class Note:
         first: when it was set aside first.
         deferrals: how often it was set aside.
         due: until when it waits if its breaker stays closed; ``None`` if only for the breaker.
+        retries: how many retries it was of its task, then; a retry that a task sends carries the note of the run before.
     """
 
     breaker: str = ""
@@ -31,6 +32,7 @@ class Note:
     first: float | None = None
     deferrals: int = 0
     due: float | None = None
+    retries: int = 0
 
     @classmethod
     def of(cls, headers: object) -> Note:
@@ -38,7 +40,7 @@ class Note:
 
         Example:
             >>> Note.of({"celery_breaker": {"deferrals": 2, "queue": 7}})
-            Note(breaker='', queue='', since=0.0, first=None, deferrals=2, due=None)
+            Note(breaker='', queue='', since=0.0, first=None, deferrals=2, due=None, retries=0)
         """
         note = headers.get(HEADER) if isinstance(headers, Mapping) else None
         if not isinstance(note, Mapping):
@@ -50,21 +52,33 @@ class Note:
             queue=queue if isinstance(queue, str) else "",
             since=_seconds(since) or 0.0,
             first=_seconds(first),
-            deferrals=deferrals if isinstance(deferrals, int) else 0,
+            deferrals=_whole(deferrals),
             due=_seconds(note.get("due")),
+            retries=_whole(note.get("retries")),
         )
 
-    def again(self, *, breaker: str, queue: str, now: float, wait: float | None = None) -> Note:
+    def again(self, *, breaker: str, queue: str, now: float, wait: float | None = None, retries: object = 0) -> Note:
         """The note of a message that is set aside once more, for ``wait`` seconds if its breaker stays closed."""
-        first, due = now if self.first is None else self.first, None if wait is None else now + wait
-        return Note(breaker=breaker, queue=queue, since=now, first=first, deferrals=self.deferrals + 1, due=due)
+        return Note(
+            breaker=breaker,
+            queue=queue,
+            since=now,
+            first=now if self.first is None else self.first,
+            deferrals=self.deferrals + 1,
+            due=None if wait is None else now + wait,
+            retries=_whole(retries),
+        )
 
     def on(self, headers: Mapping[str, Any]) -> dict[str, Any]:
         """These headers with this note on them."""
         fields = {"breaker": self.breaker, "queue": self.queue, "since": self.since, "first": self.first}
         if self.due is not None:
             fields["due"] = self.due
-        return {**headers, HEADER: {**fields, "deferrals": self.deferrals}}
+        return {**headers, HEADER: {**fields, "deferrals": self.deferrals, "retries": self.retries}}
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _seconds(value: object) -> float | None:
