@@ -67,6 +67,35 @@ def die(folder: str, number: int) -> int:
     return number
 
 
+class AskedToWait(ServiceDown):
+    """The service says for how long it wants to be left alone."""
+
+    retry_after = 300
+
+
+@shared_task(name="failing.asked", base=BreakerTask, breaker="svc")
+def asked(folder: str, number: int) -> int:
+    """Is asked to wait for minutes the first time."""
+    if attempt(folder, number) == 1:
+        raise AskedToWait
+    return number
+
+
+@shared_task(name="failing.slowly", base=BreakerTask, breaker="svc")
+def slowly(folder: str, number: int, seconds: float) -> int:
+    """Fails after a while the first time."""
+    if attempt(folder, number) == 1:
+        time.sleep(seconds)
+        raise ServiceDown("too late")
+    return number
+
+
+@shared_task(name="failing.slowly_late", base=BreakerTask, breaker="svc", acks_late=True)
+def slowly_late(folder: str, number: int, seconds: float) -> int:
+    """Like `slowly`, acknowledged at its end."""
+    return int(slowly.run(folder, number, seconds))
+
+
 @shared_task(name="failing.own_retry", bind=True, base=BreakerTask, breaker="svc", max_retries=3)
 def own_retry(self: Task[Any, Any], folder: str, number: int) -> int:
     """Sends its own retry when it fails the first time."""

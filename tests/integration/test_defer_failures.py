@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from celery import Task, chain, chord, group
@@ -166,6 +168,52 @@ def test_past_its_limit_the_task_fails_with_its_own_exception(
         result.get(timeout=60)
     eventually(lambda: service.noted("errbacks") == [["ServiceDown"]], "the errback should be called")
     assert len(service.noted("runs-1")) == 3
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_recovery_brings_back_what_would_have_waited_for_minutes(start: Start, service: Service, broker: str) -> None:
+    worker = start(CLOSED, broker=broker)
+    seen = breaker_in(worker.app, "svc")
+    result = failing.asked.delay(service.folder, 1)
+    eventually(lambda: seen.parked() == 1, "it should be parked", timeout=20)
+    time.sleep(4)
+    assert seen.parked() == 1, "it was asked to wait longer"
+    seen.breaker.open(reason="an outage")
+    seen.breaker.reset(reason="over")
+    assert result.get(timeout=30) == 1
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("task", [failing.slowly, failing.slowly_late], ids=["early acks", "late acks"])
+def test_a_connection_that_is_lost_while_the_task_runs_loses_no_task(
+    start: Start,
+    service: Service,
+    broker: str,
+    task: Task[Any, Any],
+    redis_server: Any,
+    request: pytest.FixtureRequest,
+) -> None:
+    worker = start(CLOSED, broker=broker, concurrency=1)
+    result = task.delay(service.folder, 1, 12)
+    eventually(lambda: len(service.noted("runs-1")) == 1, "it should run", timeout=20)
+    if broker == "redis":
+        with redis_server.client(0) as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+    else:
+        rabbitmq, vhost = request.getfixturevalue("rabbitmq_server"), worker.conf["broker_url"].rpartition("/")[2]
+
+        def names() -> set[str]:  # RabbitMQ takes a few seconds to list a connection
+            return {one["name"] for one in json.loads(rabbitmq.api("GET", f"vhosts/{vhost}/connections"))}
+
+        eventually(names, "the worker's connections should be listed", timeout=20, interval=0.5)
+        for name in names():
+            rabbitmq.api("DELETE", f"connections/{quote(name)}")
+    worker.wait_for_log("[Cc]onnection to broker lost")
+    assert result.get(timeout=60) == 1
+    seen = breaker_in(worker.app, "svc")
+    time.sleep(3)
+    assert seen.parked() == 0
+    assert len(service.noted("runs-1")) == 2, "the broker, or the parking queue, gives it back, and not both"
 
 
 def test_its_own_retry_goes_first(start: Start, service: Service) -> None:
