@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -54,12 +54,12 @@ class Pool:
 
 
 @pytest.fixture
-def make_pool(make_app: Callable[[Mapping[str, Any]], Celery]) -> Iterator[Callable[..., Pool]]:
+def make_pool(make_app: Callable[[Mapping[str, Any]], Celery]) -> Callable[..., Pool]:
     def make(**options: Any) -> Pool:
         policy = {"defer_failures": True, **options}
         return Pool(make_app({"broker_url": "memory://", "breaker_store": "memory://", "breakers": {"svc": policy}}))
 
-    yield make
+    return make
 
 
 def deferred(pool: Pool) -> FailureDeferred:

@@ -23,7 +23,7 @@ class Note:
         first: when it was set aside first.
         deferrals: how often it was set aside.
         due: until when it waits if its breaker stays closed; ``None`` if only for the breaker.
-        retries: how many retries it was of its task, then; a retry that a task sends carries the note of the run before.
+        retries: which retry of its task it was then; a retry that a task sends carries the note of the run before.
     """
 
     breaker: str = ""
