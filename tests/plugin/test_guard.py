@@ -92,15 +92,15 @@ class Stage:
             deferrable=None,
         )
 
-    def arrives(self, **options: Any) -> Any:
-        """A request arrives and the reporter does its work; whether it runs."""
+    def arrives(self, **options: Any) -> bool:
+        """A request arrives and the reporter does its work; whether it runs, with what counts its outcome."""
         request = self.request(**options)
         try:
             self.guard.gate(request)
         except SetAside:
             self.registry.work()
-            return request in self.loop.ran
-        return True
+            return request in self.loop.ran and request.tickets is not None
+        return request.tickets is not None
 
 
 @pytest.fixture
