@@ -173,6 +173,11 @@ class Policy:
         return self.probe_timeout or DEFAULT_PROBE_TIMEOUT
 
     @property
+    def parks(self) -> bool:
+        """Whether tasks may be parked for this breaker, be it because it is open or for another reason."""
+        return self.on_open == "park" or self.defer_failures or self.retry_budget is not None
+
+    @property
     def window(self) -> Window:
         """The failure window, parsed."""
         return parse_window(self.failure_window)

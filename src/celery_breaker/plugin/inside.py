@@ -12,7 +12,7 @@ from typing import Any
 from celery.exceptions import Retry
 
 from celery_breaker.engine.registry import Outcome
-from celery_breaker.engine.view import Ticket
+from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import BreakerOpen
 from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.app import breakers_of
@@ -108,13 +108,16 @@ def _judge(task: AnyTask, charge: Mapping[str, Any], ended: Ended) -> None:
 
 
 def _outcomes(task: AnyTask, charge: Mapping[str, Any], ended: Ended) -> list[Outcome]:
-    registry = breakers_of(task.app).registry
-    return [
-        outcome_in_pool(
-            Ticket(registry.cell(name), generation=generation, epoch=registry.link.epoch, permit=permit), ended
-        )
-        for name, generation, permit in charge["tickets"]
-    ]
+    breakers = breakers_of(task.app)
+    registry, outcomes = breakers.registry, []
+    for name, generation, permit in charge["tickets"]:
+        if charge["reports"]:
+            cell = registry.cell(name)
+        else:  # nobody here follows it, or would ever drop it
+            cell = registry.cells.get(name) or Cell(name, breakers.policies.of(name), at=0.0)
+        ticket = Ticket(cell, generation=generation, epoch=registry.link.epoch, permit=permit)
+        outcomes.append(outcome_in_pool(ticket, ended))
+    return outcomes
 
 
 def _deferrable(exception: BaseException | None) -> bool:

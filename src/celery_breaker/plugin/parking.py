@@ -103,15 +103,17 @@ class Turn:
         """Messages that may be looked at before it has to be thought over again."""
         return max(0, min(self._release, self._look)) if self._spare > 0 else 0
 
-    def holds(self, headers: object) -> bool:
-        """Look at a message: whether it has to wait."""
-        waits = self._held is not None and self._held(Note.of(headers))
+    def waits(self, headers: object) -> bool:
+        """Whether a message has to wait."""
+        return self._held is not None and self._held(Note.of(headers))
+
+    def moved(self, waits: bool) -> None:
+        """Note that a message has been moved: behind the others if it ``waits``, else to where it came from."""
         self._look -= 1
         if waits:
             self._spare -= 1
         else:
             self._release -= 1
-        return waits
 
 
 class Lot(Protocol):
@@ -149,8 +151,8 @@ class Lot(Protocol):
         """Move up to ``count`` messages back to the queues they came from, oldest first; how many were moved.
 
         ``ahead`` puts them before what waits there, where the transport can. ``held`` says which have to wait: these
-        go behind what is parked, at most 200 and each once. What cannot be released goes to `QUARANTINE` and does not
-        count.
+        go behind what is parked, some 200 at the most, and each once. What cannot be released goes to `QUARANTINE` and
+        does not count.
         """
         ...
 
@@ -311,7 +313,8 @@ class PortableLot:
         return targets.total()
 
     def _release_one(self, message: Message, targets: Counter[str], parked: str, turn: Turn) -> None:
-        if turn.holds(message.headers):
+        turn.moved(waits := turn.waits(message.headers))
+        if waits:
             self._send(message, parked, message.headers, then=message.ack)
             return
         try:

@@ -186,7 +186,7 @@ class RedisLot:
         while turn.left:
             asked = min(turn.left, _AT_ONCE)
             seen, done = self._release(name, asked, targets, turn, ahead=ahead)
-            if seen < asked or done < seen:  # the queue is empty, or somebody else is at work on it
+            if seen < asked or not done:  # the queue is empty, or somebody else is at work on it
                 break
         if targets:
             self._targets[name] = targets
@@ -201,14 +201,14 @@ class RedisLot:
         words: list[object] = []
         queues: list[str] = []
         for element in reversed(tail):
-            if turn.holds(_headers(element)):
-                queue, payload, key = parked, "", parked
-            else:
-                queue, payload, key = _destination(channel, element)
+            queue, payload, key = _destination(channel, element, parked, turn)
             queues.append(queue)
             words += [_digest(element), lists.place(key), payload, int(ahead)]
         done = int(cast("int", _evaluate(channel, _RELEASE, lists.names, words))) if tail else 0
-        targets.update(queue for queue in queues[:done] if queue not in (QUARANTINE, parked))
+        for queue in queues[:done]:
+            turn.moved(queue == parked)
+            if queue not in (QUARANTINE, parked):
+                targets[queue] += 1
         return len(tail), done
 
     def purge(self, name: str) -> int:
@@ -234,8 +234,8 @@ def _list_for(channel: Any, queue: str, raw: Mapping[str, Any]) -> str:
     return str(channel._q_for_pri(queue, channel._get_message_priority(raw, reverse=False)))
 
 
-def _destination(channel: Any, element: bytes) -> tuple[str, str, str]:
-    """Queue, payload ("" for the element as it is) and list of a parked element."""
+def _destination(channel: Any, element: bytes, parked: str, turn: Turn) -> tuple[str, str, str]:
+    """Queue, payload ("" for the element as it is) and list that a parked element goes to; ``parked`` if it waits."""
     try:
         raw = loads(element)
         queue = release_queue(raw["headers"])
@@ -243,6 +243,8 @@ def _destination(channel: Any, element: bytes) -> tuple[str, str, str]:
             raise ValueError("it has no delivery tag or no delivery info")
         if not isinstance(raw.get("body"), str):
             raise ValueError("it has no body")
+        if turn.waits(raw["headers"]):
+            return parked, "", parked
         return queue, "", _list_for(channel, queue, raw)
     except Exception as exc:  # whatever is in there, it must not hold up what stands behind it
         logger.error("a parked message cannot be released and goes to %s: %s", QUARANTINE, exc)
