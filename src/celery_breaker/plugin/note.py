@@ -24,6 +24,7 @@ class Note:
         deferrals: how often it was set aside.
         due: until when it waits if its breaker stays closed; ``None`` if only for the breaker.
         retries: which retry of its task it was then; a retry that a task sends carries the note of the run before.
+        priority: what it is to have again when it is released, where it had to be parked without.
     """
 
     breaker: str = ""
@@ -33,6 +34,7 @@ class Note:
     deferrals: int = 0
     due: float | None = None
     retries: int = 0
+    priority: int | None = None
 
     @classmethod
     def of(cls, headers: object) -> Note:
@@ -40,13 +42,13 @@ class Note:
 
         Example:
             >>> Note.of({"celery_breaker": {"deferrals": 2, "queue": 7}})
-            Note(breaker='', queue='', since=0.0, first=None, deferrals=2, due=None, retries=0)
+            Note(breaker='', queue='', since=0.0, first=None, deferrals=2, due=None, retries=0, priority=None)
         """
         note = headers.get(HEADER) if isinstance(headers, Mapping) else None
         if not isinstance(note, Mapping):
             return cls()
         breaker, queue, deferrals = note.get("breaker"), note.get("queue"), note.get("deferrals")
-        since, first = note.get("since"), note.get("first")
+        since, first, priority = note.get("since"), note.get("first"), note.get("priority")
         return cls(
             breaker=breaker if isinstance(breaker, str) else "",
             queue=queue if isinstance(queue, str) else "",
@@ -55,6 +57,7 @@ class Note:
             deferrals=_whole(deferrals),
             due=_seconds(note.get("due")),
             retries=_whole(note.get("retries")),
+            priority=priority if isinstance(priority, int) else None,
         )
 
     def again(self, *, breaker: str, queue: str, now: float, wait: float | None = None, retries: object = 0) -> Note:
@@ -71,10 +74,13 @@ class Note:
 
     def on(self, headers: Mapping[str, Any]) -> dict[str, Any]:
         """These headers with this note on them."""
-        fields = {"breaker": self.breaker, "queue": self.queue, "since": self.since, "first": self.first}
+        fields: dict[str, object] = {"breaker": self.breaker, "queue": self.queue, "since": self.since}
+        fields |= {"first": self.first, "deferrals": self.deferrals, "retries": self.retries}
         if self.due is not None:
             fields["due"] = self.due
-        return {**headers, HEADER: {**fields, "deferrals": self.deferrals, "retries": self.retries}}
+        if self.priority is not None:
+            fields["priority"] = self.priority
+        return {**headers, HEADER: fields}
 
 
 def _whole(value: object) -> int:
