@@ -35,6 +35,7 @@ near = st.builds(
         until=st.sampled_from([0.0, 5.0]),
         override=overrides,
         draining=st.booleans(),
+        tuning=st.sampled_from([(), (("max_failures", 1),), (("max_failures", 2),)]),
     ),
     writes=st.integers(0, 2),
     word=st.integers(0, 2),

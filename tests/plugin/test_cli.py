@@ -617,3 +617,43 @@ def test_importing_the_entry_point_lets_settings_attach_breakers(tmp_path: Path)
         "assert ours == ['celery_breaker.plugin.cli_options'], 'imports too much'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=30)
+
+
+# --- options that are set ---------------------------------------------------------------------------------------------
+
+
+def test_options_are_set_shown_and_unset(line: Line) -> None:
+    done = line.run("set", "smtp", "max_failures=10", "failure_window=100 calls", "slow_call_duration=none")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "set: failure_window=100 calls, max_failures=10, slow_call_duration=none" in done.stdout
+    assert "max_failures=10" in line.run("status", "smtp").stdout
+    assert line.json("status", "smtp")["tuning"]["failure_window"] == "100 calls"
+    assert line.run("unset", "smtp", "failure_window", "slow_call_duration").exit_code == 0
+    assert line.record("smtp").tuning == (("max_failures", 10),)
+    assert line.json("unset", "smtp")[0]["tuning"] == {}
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["set", "smtp", "max_failures"], "must look like max_failures=3"),
+        (["set", "smtp", "max_failure=3"], "did you mean 'max_failures'"),
+        (["set", "smtp", "max_failures=0"], "at least 1"),
+        (["set", "smtp", "failure_rate=[1]"], "a number or a word"),
+        (["set", "smtp", "scope=worker"], "cannot be set while the fleet runs"),
+        (["set", "local", "max_failures=3"], "scope='worker'"),
+        (["unset", "smtp", "max_failure"], "did you mean 'max_failures'"),
+    ],
+)
+def test_what_cannot_be_set_is_one_sentence(line: Line, args: list[str], says: str) -> None:
+    result = line.run(*args)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert line.record("smtp").tuning == ()
+
+
+def test_an_unknown_breaker_gets_no_options(line: Line) -> None:
+    result = line.run("set", "smpt", "max_failures=3")
+    assert result.exit_code == 5
+    assert "did you mean 'smtp'" in result.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from celery_breaker.core.journal import Event
 from celery_breaker.core.record import Mode
-from celery_breaker.errors import BrokerError, OutOfReachError, StoreError, UnknownBreakerError
+from celery_breaker.errors import BrokerError, ConfigurationError, OutOfReachError, StoreError, UnknownBreakerError
 from celery_breaker.status import actions
 from tests.engine.world import fail
 from tests.status.desks import QUICK, Declared, Office, office
@@ -124,3 +124,26 @@ def test_a_breaker_that_each_worker_keeps_is_out_of_reach() -> None:
 def test_it_knows_the_tasks_behind_a_breaker_also_behind_one_of_a_template(at: Office) -> None:
     assert at.desk.tasks_of("smtp") == ["mail.send"]
     assert at.desk.tasks_of("crm") == ["crm.sync"]
+
+
+def test_options_are_set_shown_and_unset(at: Office) -> None:
+    at.desk.tune("smtp", {"max_failures": 10, "jitter": 0}, by="eve")
+    [status] = at.desk.statuses(["smtp"])
+    assert status.tuning == {"jitter": 0, "max_failures": 10}
+    assert at.desk.policy_of("smtp").max_failures == 10
+    assert [(entry.event, entry.what, entry.by) for entry in at.desk.history("smtp")] == [
+        (Event.TUNED, "jitter=0, max_failures=10", "eve")
+    ]
+    at.desk.act("smtp", actions.untune(["jitter"], by="eve"))
+    assert at.desk.statuses(["smtp"])[0].tuning == {"max_failures": 10}
+    at.desk.act("smtp", actions.untune([], by="eve"))
+    assert at.desk.policy_of("smtp") == at.desk.catalogue.of("smtp")
+
+
+def test_what_cannot_be_set_changes_nothing(at: Office) -> None:
+    at.desk.tune("smtp", {"max_failures": 10}, by="eve")
+    with pytest.raises(ConfigurationError, match="at least 1"):
+        at.desk.tune("smtp", {"max_failures": 0}, by="eve")
+    with pytest.raises(ConfigurationError, match="did you mean"):
+        at.desk.act("smtp", actions.untune(["max_failure"], by="eve"))
+    assert at.desk.statuses(["smtp"])[0].tuning == {"max_failures": 10}

@@ -117,3 +117,34 @@ def test_without_store_or_broker_nothing_is_claimed_to_be_done(here: Room) -> No
     is_problem(here.client.post("/breakers/smtp/release", json={}), 502)
     here.at.server.down = True
     is_problem(here.client.post("/breakers/smtp/open", json={}), 503)
+
+
+def test_options_are_set_and_unset(here: Room) -> None:
+    said = here.client.post("/breakers/smtp/set", json={"options": {"max_failures": 10}}).json()
+    assert said["tuning"] == {"max_failures": 10}
+    policy = here.client.get("/breakers/smtp/policy").json()
+    assert (policy["max_failures"], policy["set"]) == (10, {"max_failures": 10})
+    assert (last(here)["event"], last(here)["what"], last(here)["by"]) == ("tuned", "max_failures=10", "web")
+    assert here.client.post("/breakers/smtp/unset", json={"options": ["max_failures"]}).json()["tuning"] == {}
+    assert here.client.get("/breakers/smtp/policy").json()["set"] == {}
+
+
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        ({}, "options is missing"),
+        ({"options": {}}, "must be an object with options"),
+        ({"options": {"max_failures": [1]}}, "must be a number, a text"),
+        ({"options": {"max_failures": 0}}, "at least 1"),
+        ({"options": {"max_failure": 3}}, "did you mean 'max_failures'"),
+        ({"options": {"scope": "worker"}}, "cannot be set while the fleet runs"),
+    ],
+)
+def test_options_that_cannot_be_set_are_refused_in_a_sentence(here: Room, order: dict[str, object], says: str) -> None:
+    is_problem(here.client.post("/breakers/smtp/set", json=order), 422, says)
+    assert here.client.get("/breakers/smtp").json()["tuning"] == {}
+
+
+def test_what_to_unset_is_a_list_of_options(here: Room) -> None:
+    is_problem(here.client.post("/breakers/smtp/unset", json={"options": "max_failures"}), 422, "a list of names")
+    is_problem(here.client.post("/breakers/smtp/unset", json={"options": ["colour"]}), 422, "unknown option")

@@ -73,7 +73,8 @@ def test_answers_about_a_real_breaker_are_as_described(path: str) -> None:
     here = busy()
     operations = schemathesis.openapi.from_asgi(f"{API}/openapi.json", here.app)
     method = next(method for method in DOCUMENT["paths"][path] if method in ("get", "post"))
-    order = {"confirm": "smtp"} if path.endswith("purge") else {}
+    orders: dict[str, dict[str, object]] = {"purge": {"confirm": "smtp"}, "set": {"options": {"max_failures": 10}}}
+    order = orders.get(path.rsplit("/", 1)[-1], {})
     case = operations[path][method].Case(
         path_parameters={"name": "smtp"}, body=order, media_type="application/json", headers={}
     )

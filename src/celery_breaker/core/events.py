@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from celery_breaker.core.record import Mode, Record, State
+from celery_breaker.core.record import Mode, Record, State, Tuning
 
 __all__ = ["Change", "change_between"]
 
@@ -17,7 +17,9 @@ class Change:
         at: seconds of the store's clock.
         until: when the next probe is due, if the breaker is open now.
         trips: open intervals in a row; above 1 the service failed its probe.
-        stepped: the generation grew; else all that changed is the override, perhaps only its reason or its end.
+        stepped: the generation grew; else all that changed is an operator's word, perhaps only its reason or its end.
+        tuning: all options that an operator has set now, if that is what changed; ``None`` if it is not.
+        tuning_before: those that were set before.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Change:
     reason: str
     by: str = ""
     stepped: bool = True
+    tuning: Tuning | None = None
+    tuning_before: Tuning = ()
 
     @property
     def state_before(self) -> State:
@@ -57,7 +61,8 @@ class Change:
 
 def change_between(before: Record, after: Record, *, at: float) -> Change | None:
     """What changed, or ``None`` when nothing did that anyone need be told."""
-    if before.generation == after.generation and before.override == after.override:
+    spoken = before.override != after.override or before.tuning != after.tuning
+    if before.generation == after.generation and not spoken:
         return None
     return Change(
         name=after.name,
@@ -72,6 +77,8 @@ def change_between(before: Record, after: Record, *, at: float) -> Change | None
         trips=after.trips,
         reason=_reason(before, after),
         stepped=before.generation != after.generation,
+        tuning=after.tuning if before.tuning != after.tuning else None,
+        tuning_before=before.tuning,
         by=after.override.by if after.override and after.override != before.override else "",
     )
 
@@ -80,4 +87,6 @@ def _reason(before: Record, after: Record) -> str:
     """Why: the operator's word if it is the news, else what moved the state."""
     if before.override != after.override and before.generation == after.generation:
         return after.override.reason if after.override else ""
+    if before.tuning != after.tuning:
+        return ""
     return after.reason

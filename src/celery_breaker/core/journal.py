@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 
 from celery_breaker.core.events import Change
+from celery_breaker.core.tuning import tuning_words
 
 __all__ = ["Book", "Entry", "Event", "decode_entry", "encode_entry", "entry_of"]
 
@@ -36,6 +37,8 @@ class Event(str, enum.Enum):
     """The breaker moved to the state ``what``."""
     OVERRIDE = "override"
     """An operator set the mode ``what``."""
+    TUNED = "tuned"
+    """An operator set options of the policy, which are now ``what``; empty if they are the app's again."""
     RELEASED = "released"
     """An operator sent ``count`` parked tasks back."""
     PURGED = "purged"
@@ -52,8 +55,8 @@ class Entry:
 
     Attributes:
         at: seconds of the store's clock.
-        what: the state or mode that it came to, or the exception.
-        before: the state or mode before.
+        what: the state, mode or options that it came to, or the exception.
+        before: the state, mode or options before.
         generation: of the record from then on.
         count: of tasks, or of transitions in a row without recovery.
         reason: why, in words.
@@ -79,6 +82,15 @@ _TEXTS = ("what", "before", "reason", "by", "task", "task_id")
 
 def entry_of(change: Change, *, by: str) -> Entry:
     """What a change is in the journal; ``by`` is who won it, for one that no operator ordered."""
+    if change.tuning is not None and not change.moved:
+        return Entry(
+            at=change.at,
+            event=Event.TUNED,
+            what=tuning_words(change.tuning),
+            before=tuning_words(change.tuning_before),
+            generation=change.generation,
+            by=change.by or by,
+        )
     if not change.moved and (change.overridden or not change.stepped):
         return Entry(
             at=change.at,

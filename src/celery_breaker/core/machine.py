@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from celery_breaker.core.backoff import interval
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import LAST_TIME, Mode, Override, Record, State
+from celery_breaker.core.record import LAST_TIME, Mode, Override, Record, State, Tuning
 from celery_breaker.core.windows import Totals
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "relax",
     "reset",
     "retry_after",
+    "retuned",
     "tripped",
 ]
 
@@ -232,6 +233,16 @@ def close(record: Record, *, now: float, reason: str = "closed by hand") -> Reco
 def reset(record: Record, *, now: float, reason: str = "reset by hand") -> Record:
     """Back to a fresh, closed breaker: no override, no back-off, an empty window (a new generation starts one)."""
     return replace(_closed(record, now=now, reason=reason), override=None, trips=0, last_fault=None)
+
+
+def retuned(record: Record, tuning: Tuning) -> Record:
+    """Options that an operator has set; a failure window of another span begins empty, in a generation of its own."""
+    if tuning == record.tuning:
+        return record
+    changed = replace(record, tuning=tuning)
+    if dict(tuning).get("failure_window") == dict(record.tuning).get("failure_window"):
+        return changed
+    return replace(changed, generation=record.generation + 1)
 
 
 def relax(record: Record, *, now: float) -> Record:

@@ -1,7 +1,8 @@
 """Records without a database: what several workers know of one breaker, put together in any order to the same end.
 
-A record has two halves which go their own ways: the state, where the higher generation wins, and the operator's word,
-where the later one wins, so that no transition ever lifts what an operator has forced.
+A record has two halves which go their own ways: the state, where the higher generation wins, and the operator's word
+(the override, and the options that are set), where the later one wins, so that no transition ever lifts what an
+operator has said.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from celery_breaker.core.record import Override, Record, State, decode, encode
+from celery_breaker.core.record import Override, Record, State, Tuning, decode, encode
 
 __all__ = ["Mark", "Said", "merge", "news", "written"]
 
@@ -60,9 +61,9 @@ class Said:
     def of(cls, record: Record, *, writes: int, word: int) -> Said:
         """As it stands in a store."""
         record = replace(record, version=0)
-        state = replace(record, override=None)
-        override = replace(Record(name=record.name), override=record.override)
-        return cls(record, writes, word, Mark(record.generation, writes, _check(state), word, _check(override)))
+        state = replace(record, override=None, tuning=())
+        said = replace(Record(name=record.name), override=record.override, tuning=record.tuning)
+        return cls(record, writes, word, Mark(record.generation, writes, _check(state), word, _check(said)))
 
     def encode(self) -> list[object]:
         """As JSON values."""
@@ -95,7 +96,7 @@ def written(before: Said | None, record: Record, *, now: float) -> Said:
     """
     was = before.record.override if before is not None else None
     word = before.word if before is not None else 0
-    if record.override != was:
+    if record.override != was or record.tuning != (before.record.tuning if before is not None else ()):
         word = max(word + 1, int(now * 1000))
     return Said.of(record, writes=before.writes + 1 if before is not None else 1, word=word)
 
@@ -110,9 +111,10 @@ def merge(one: Said, other: Said) -> Said:
     """
     state = max(one, other, key=_state_key)
     spoken = max(one, other, key=_word_key)
-    if state.word == spoken.word and state.record.override == spoken.record.override:
+    if state.word == spoken.word and _spoken(state.record) == _spoken(spoken.record):
         return state
-    return Said.of(replace(state.record, override=spoken.record.override), writes=state.writes, word=spoken.word)
+    override, tuning = _spoken(spoken.record)
+    return Said.of(replace(state.record, override=override, tuning=tuning), writes=state.writes, word=spoken.word)
 
 
 def news(mine: Mark | None, theirs: Mark | None) -> bool:
@@ -128,19 +130,21 @@ def news(mine: Mark | None, theirs: Mark | None) -> bool:
 
 def _state_key(said: Said) -> tuple[int, int, int, float, str]:
     record = said.record
-    content = encode(replace(record, override=None))
+    content = encode(replace(record, override=None, tuning=()))
     return (record.generation, said.writes, _RANKS[record.state], record.until, content)
 
 
+def _spoken(record: Record) -> tuple[Override | None, Tuning]:
+    """What an operator said: the override, and the options that are set."""
+    return record.override, record.tuning
+
+
 def _word_key(said: Said) -> tuple[int, bool, float, str]:
-    override = said.record.override
-    if override is None:
+    override, tuning = _spoken(said.record)
+    if override is None and not tuning:
         return (said.word, False, 0.0, "")
-    return (said.word, True, override.since, _content(override))
-
-
-def _content(override: Override) -> str:
-    return encode(Record(name="", override=override))
+    since = override.since if override is not None else 0.0
+    return (said.word, True, since, encode(Record(name="", override=override, tuning=tuning)))
 
 
 def _check(record: Record) -> int:

@@ -6,8 +6,15 @@ import dataclasses
 import enum
 import json
 from dataclasses import dataclass
+from typing import TypeAlias
 
-__all__ = ["LAST_TIME", "Mode", "Override", "Record", "State", "decode", "encode"]
+__all__ = ["LAST_TIME", "Mode", "Override", "Record", "State", "Tuning", "Value", "decode", "encode", "is_value"]
+
+Value: TypeAlias = bool | int | float | str | None
+"""Of an option that can be written down."""
+
+Tuning: TypeAlias = tuple[tuple[str, Value], ...]
+"""Options of the policy that an operator has set, by name in order; see `core.tuning`."""
 
 
 class State(str, enum.Enum):
@@ -56,6 +63,7 @@ class Record:
         last_fault: when the last failure that moved the state was seen.
         draining: parked tasks may wait although the breaker is closed.
         ramp: releases per second the agent allows itself while draining; 0 before the first step.
+        tuning: options that an operator has set over the app's policy.
     """
 
     name: str
@@ -71,6 +79,7 @@ class Record:
     override: Override | None = None
     draining: bool = False
     ramp: float = 0.0
+    tuning: Tuning = ()
 
     @property
     def mode(self) -> Mode:
@@ -89,6 +98,10 @@ def encode(record: Record) -> str:
     """The record as JSON. The version travels beside it: it belongs to the store."""
     data = dataclasses.asdict(record)
     del data["version"]
+    if record.tuning:
+        data["tuning"] = dict(record.tuning)
+    else:
+        del data["tuning"]
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -109,6 +122,7 @@ def decode(data: str | bytes, *, version: int) -> Record:
         if (override := fields.get("override")) is not None:
             known = {key: value for key, value in override.items() if key in _OVERRIDE_FIELDS}
             fields["override"] = Override(**{**known, "mode": Mode(known["mode"])})
+        fields["tuning"] = tuple(sorted(fields.get("tuning", {}).items()))
         record = Record(**{**fields, "version": version})
     except (TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise ValueError(f"not a breaker record: {exc}") from None
@@ -130,4 +144,11 @@ def _fault(record: Record) -> str:
         return "a time is none"
     if not all(isinstance(word, str) for word in words) or not isinstance(record.draining, bool):
         return "a word is none"
+    if not all(is_value(value) for _, value in record.tuning):
+        return "an option is none"
     return ""
+
+
+def is_value(value: object) -> bool:
+    """Whether a record can carry this as the value of an option."""
+    return value is None or isinstance(value, (bool, str)) or (type(value) in (int, float) and abs(value) < LAST_TIME)  # type: ignore[arg-type]

@@ -116,8 +116,7 @@ class Breaker:
         except BaseException as exc:
             self._ended(ticket, started, exception=exc)
             raise
-        policy = cell.policy
-        if policy.classify is None and policy.slow_call_duration is None and ticket.permit is None and not cell.exact:
+        if cell.plain and ticket.permit is None:
             next(ticket.counter)
         else:
             self._ended(ticket, started, result=result)

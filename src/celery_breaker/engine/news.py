@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from celery_breaker.core.events import Change
 from celery_breaker.core.record import Record, State
+from celery_breaker.core.tuning import tuning_words
 
 __all__ = ["about", "isolated", "log_change", "log_learned"]
 
@@ -48,6 +49,10 @@ def log_change(change: Change) -> None:
     elif change.overridden:
         why = f": {change.reason}" if change.reason else ""
         logger.warning("breaker %r is %s%s", change.name, _override(change), why, extra=extra)
+    elif change.tuning is not None:
+        words = f"goes by {tuning_words(change.tuning)}" if change.tuning else "goes by the app's own policy again"
+        by = f", says {change.by}" if change.by else ""
+        logger.warning("breaker %r %s%s", change.name, words, by, extra=extra)
     else:
         why = f": {change.reason}" if change.reason else ""
         logger.info("breaker %r is %s, %s as before%s", change.name, change.after, change.mode_after, why, extra=extra)
@@ -77,3 +82,6 @@ def log_learned(before: Record, after: Record) -> None:
     if before.generation != after.generation or before.mode is not after.mode:
         mode = "" if after.override is None else f", {after.mode}"
         logger.info("breaker %r is %s%s, says the store", after.name, after.state, mode, extra=about(after))
+    if before.tuning != after.tuning:
+        words = tuning_words(after.tuning) or "the app's own policy"
+        logger.info("breaker %r goes by %s, says the store", after.name, words, extra=about(after))

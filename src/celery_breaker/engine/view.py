@@ -43,7 +43,9 @@ class Cell:
         passing: calls are admitted without another look; all that the path of a closed breaker reads.
         ticket: the ticket of the present generation.
         known: the record has been read from the store at least once.
+        own: the policy that the code gives; ``policy`` is that with what an operator has set.
         exact: outcomes must reach the reporter one by one and in order.
+        plain: a success without a permit needs no look at its result or its time, and may be counted with others.
         full_until: process clock until which the permits of this generation are taken, as far as is known.
         applied_at: process clock at which the record was last set; before all time if it never was.
         used_at: process clock at which the reporter last saw an outcome.
@@ -57,8 +59,10 @@ class Cell:
         "full_until",
         "known",
         "name",
+        "own",
         "passing",
         "pinned",
+        "plain",
         "policy",
         "record",
         "shared",
@@ -68,8 +72,8 @@ class Cell:
 
     def __init__(self, name: str, policy: Policy, *, at: float) -> None:
         self.name = name
-        self.policy = policy
-        self.exact = policy.consecutive_failures is not None
+        self.own = policy
+        self.follow(policy)
         self.known = self.pinned = False
         self.applied_at, self.used_at = float("-inf"), at
         self.full_until = float("-inf")
@@ -77,6 +81,12 @@ class Cell:
         self.shared: Record | None = None
         self.ticket = Ticket(self, generation=0, epoch=0)
         self.passing = True
+
+    def follow(self, policy: Policy) -> None:
+        """Go by this policy from the next outcome on."""
+        self.policy = policy
+        self.exact = policy.consecutive_failures is not None
+        self.plain = policy.classify is None and policy.slow_call_duration is None and not self.exact
 
     def apply(self, record: Record, *, epoch: int, at: float) -> None:
         """See this record from now on; a reader in another thread never sees a mix of old and new that admits."""

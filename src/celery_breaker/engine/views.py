@@ -19,6 +19,7 @@ from celery_breaker.core.journal import Book, Entry, decode_entry, encode_entry,
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
+from celery_breaker.core.tuning import tuned, tuning_words
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.link import Link
 from celery_breaker.engine.meters import Meters
@@ -126,7 +127,7 @@ class Views:
         """
         policy = self._usable(policy)
         cell = self.cells.get(check_name(name))
-        known = cell.policy if cell is not None else self._declared.setdefault(name, policy)
+        known = cell.own if cell is not None else self._declared.setdefault(name, policy)
         if differences := policy.differences(known):
             raise ConfigurationError(
                 f"breaker {name!r} is given two policies that differ in {', '.join(differences)}; give it one"
@@ -333,6 +334,8 @@ class Views:
     def _apply(self, cell: Cell, record: Record) -> None:
         with self._applying:
             before = cell.record
+            if record.tuning != before.tuning:
+                cell.follow(_tuned(cell, record))
             cell.apply(record, epoch=self._epoch_of(cell), at=self.clock())
             if self.link.connected:
                 cell.shared = record
@@ -369,8 +372,23 @@ def permit_key(name: str, generation: int) -> str:
 
 
 def _plain(record: Record) -> bool:
-    """Closed, not overridden and with nothing to drain: nothing is lost if it is forgotten."""
-    return record.state is State.CLOSED and record.override is None and not record.draining
+    """Closed, with no word of an operator and nothing to drain: nothing is lost if it is forgotten."""
+    return record.state is State.CLOSED and record.override is None and not record.draining and not record.tuning
+
+
+def _tuned(cell: Cell, record: Record) -> Policy:
+    """The policy with what an operator has set; what does not fit it any more is left out, all of it."""
+    try:
+        return tuned(cell.own, record.tuning)
+    except ConfigurationError as exc:
+        logger.warning(
+            "breaker %r: %s is set and does not fit its policy, which holds as the app gives it: %s",
+            cell.name,
+            tuning_words(record.tuning),
+            exc,
+            extra=about(record),
+        )
+        return cell.own
 
 
 def _lost(stored: Record, seen: Record) -> bool:
@@ -378,5 +396,5 @@ def _lost(stored: Record, seen: Record) -> bool:
     if seen.version == 0:
         return False
     if stored.version == 0:
-        return seen.generation > 0 or seen.override is not None
+        return seen.generation > 0 or seen.override is not None or bool(seen.tuning)
     return stored.generation < seen.generation

@@ -155,7 +155,7 @@ class Agent:
         """Closed for long, with no word of an operator, and not called."""
         record = cell.record
         long = self._registry.link.now() - record.since > _FORGET_AFTER
-        return long and record.override is None and self._registry.totals(cell).calls == 0
+        return long and record.override is None and not record.tuning and self._registry.totals(cell).calls == 0
 
     # --- one breaker --------------------------------------------------------------------------------------------------
 

@@ -207,6 +207,44 @@ def reset(ctx: click.Context, names: tuple[str, ...], reason: str, as_json: bool
     cli_run.reset(ctx.obj, names, reason=reason, as_json=as_json)
 
 
+@breaker.command("set")
+@opt.one
+@click.argument("options", metavar="OPTION=VALUE...", nargs=-1, required=True)
+@opt.as_json
+@click.pass_context
+def set_(ctx: click.Context, name: str, options: tuple[str, ...], as_json: bool) -> None:
+    """Set options of a breaker's policy in the whole fleet, now.
+
+    They hold over what code and settings say, also after a restart, until `unset`. `status` shows them.
+
+    \b
+    Examples:
+      celery -A proj breaker set smtp max_failures=10
+      celery -A proj breaker set smtp "failure_window=100 calls" slow_call_duration=none
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.set_options(ctx.obj, name, options, as_json=as_json)
+
+
+@breaker.command()
+@opt.one
+@click.argument("options", metavar="[OPTION...]", nargs=-1)
+@opt.as_json
+@click.pass_context
+def unset(ctx: click.Context, name: str, options: tuple[str, ...], as_json: bool) -> None:
+    """Go back to the app's own policy: in these options, or in all that are set.
+
+    \b
+    Examples:
+      celery -A proj breaker unset smtp max_failures
+      celery -A proj breaker unset smtp
+    """
+    from celery_breaker.plugin import cli_run
+
+    cli_run.unset_options(ctx.obj, name, options, as_json=as_json)
+
+
 @breaker.command()
 @opt.one
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="At most so many, oldest first. Default: all.")

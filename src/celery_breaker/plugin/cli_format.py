@@ -9,7 +9,16 @@ import click
 
 from celery_breaker.core.record import Mode, State
 from celery_breaker.status import Status
-from celery_breaker.status.words import STATES, human, next_call, override_words, parked_words, plain, state_words
+from celery_breaker.status.words import (
+    STATES,
+    human,
+    next_call,
+    override_words,
+    parked_words,
+    plain,
+    state_words,
+    tuning_words,
+)
 
 __all__ = ["as_json", "change_key", "detail", "table"]
 
@@ -20,7 +29,7 @@ _NARROWEST = 20
 def change_key(status: Status) -> object:
     """Differs when there is something new to say."""
     override = (status.override_reason, status.override_by, status.override_expires_in is None)
-    return status.state, status.mode, status.generation, status.draining, override
+    return status.state, status.mode, status.generation, status.draining, override, tuple(status.tuning.items())
 
 
 def as_json(value: object, *, line: bool = False) -> str:
@@ -106,6 +115,7 @@ def detail(status: Status, *, colour: bool = False) -> list[str]:
         "last fault": f"{human(status.time_since_fault)} ago" if status.time_since_fault is not None else "",
         "trips": f"{status.trips} without recovery" if status.trips and status.state != State.CLOSED else "",
         "window": f"{status.calls} calls, {status.failures} failed, {status.slow} slow",
+        "set": tuning_words(status),
         "failed on": plain(", ".join(f"{worker}: {count}" for worker, count in sorted(status.workers.items()))),
         "parked": parked_words(status) + (f", going back at {status.release_rate:g}/s" if status.returning else ""),
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +13,12 @@ from celery_breaker.core.names import check_name
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.status.words import seconds_of
 
-__all__ = ["as_json", "duration", "named", "one", "override", "rate", "reason", "seconds", "share", "some", "web"]
+__all__ = [
+    "as_json", "assignments", "duration", "named", "one", "override", "rate", "reason", "seconds", "share", "some",
+    "web",
+]  # fmt: skip
+
+_LITERALS = {"none": None, "true": True, "false": False}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -93,6 +99,33 @@ def duration(flag: str, default: str | None, text: str) -> Callable[[_Command], 
     """An option that takes a time, see `seconds`."""
     said = f" Default: {default}." if default else ""
     return click.option(flag, callback=seconds, default=default, metavar="SECONDS", help=text + said)
+
+
+def assignments(pairs: Iterable[str], *, what: str) -> dict[str, object]:
+    """``max_failures=3`` and the like as a mapping; what reads like a Python literal is one, all else is text.
+
+    Args:
+        what: how an error calls such a pair.
+
+    Raises:
+        ConfigurationError: one has no equals sign.
+    """
+    options: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigurationError(f"{what}{pair!r} must look like max_failures=3")
+        options[key.strip()] = _value(text.strip())
+    return options
+
+
+def _value(text: str) -> object:
+    if text.lower() in _LITERALS:
+        return _LITERALS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 def web(*flags: str, **how: Any) -> Callable[[_Command], _Command]:

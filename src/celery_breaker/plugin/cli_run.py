@@ -14,14 +14,18 @@ import click
 from celery_breaker.core.record import Mode
 from celery_breaker.plugin import cli_format as show
 from celery_breaker.plugin import cli_watch
+from celery_breaker.plugin.cli_options import assignments
 from celery_breaker.plugin.cli_session import opened
-from celery_breaker.status import Desk, actions, urgent_first
+from celery_breaker.status import Desk, Status, actions, urgent_first
 from celery_breaker.status.words import sentence, tasks
 
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
 
-__all__ = ["auto", "close", "override", "purge", "release", "reset", "show_all", "show_one", "watch"]
+__all__ = [
+    "auto", "close", "override", "purge", "release", "reset", "set_options", "show_all", "show_one", "unset_options",
+    "watch",
+]  # fmt: skip
 
 
 _REFUSES = 3
@@ -106,6 +110,21 @@ def reset(context: CLIContext, names: Sequence[str], *, reason: str, as_json: bo
     _act(context, names, actions.reset(by=_operator(), reason=reason), as_json=as_json)
 
 
+def set_options(context: CLIContext, name: str, options: Sequence[str], *, as_json: bool) -> None:
+    """Set options of the policy."""
+    with opened(context) as desk:
+        given = assignments(options, what="")
+        desk.require(name)
+        desk.tune(name, given, by=_operator())  # type: ignore[arg-type]  # it checks every value
+        statuses = desk.statuses([name])
+    _tell(statuses, as_json=as_json)
+
+
+def unset_options(context: CLIContext, name: str, options: Sequence[str], *, as_json: bool) -> None:
+    """Go back to the app's own values."""
+    _act(context, [name], actions.untune(options, by=_operator()), as_json=as_json)
+
+
 def _act(
     context: CLIContext, names: Sequence[str], action: actions.Action, *, create: bool = False, as_json: bool
 ) -> None:
@@ -117,6 +136,11 @@ def _act(
         for name in names:
             desk.act(name, action)
         statuses = desk.statuses(names)
+    _tell(statuses, as_json=as_json)
+
+
+def _tell(statuses: Sequence[Status], *, as_json: bool) -> None:
+    """Show what came of it."""
     if as_json:
         click.echo(show.as_json([status.as_dict() for status in statuses]))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import shutil
 import sys
@@ -19,6 +18,7 @@ from celery_breaker.core.record import Mode, State
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cli_format import as_json
+from celery_breaker.plugin.cli_options import assignments
 from celery_breaker.plugin.cli_session import Failure, UnknownBreaker, hint_at
 from celery_breaker.settings import Derived
 from celery_breaker.simulation import chart
@@ -100,7 +100,7 @@ def _failures() -> Iterator[None]:
 def _scenario(context: CLIContext, asked: Question) -> Scenario:
     context.app.loader.import_default_modules()
     breakers = breakers_of(context.app)
-    policy = _policy(breakers, asked.name, _options(asked.options))
+    policy = _policy(breakers, asked.name, assignments(asked.options, what="--option "))
     window = policy.window
     start = asked.outage_start or (20.0 if window.by_calls else window.span + 10.0)
     outages = () if asked.outage is None else (Outage(start=start, duration=asked.outage, latency=asked.down_latency),)
@@ -136,20 +136,6 @@ def _fleet(breakers: AppBreakers, asked: Question) -> Fleet:
         tend_interval=settings.tend_interval,
         bus_delay=Fleet().bus_delay if settings.bus else None,
     )
-
-
-def _options(pairs: Sequence[str]) -> dict[str, object]:
-    """``max_failures=3`` as a mapping; what reads like a Python literal is one, all else is text."""
-    options: dict[str, object] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigurationError(f"--option {pair!r} must look like max_failures=3")
-        try:
-            options[key.strip()] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            options[key.strip()] = value.strip()
-    return options
 
 
 def _policy(breakers: AppBreakers, name: str | None, options: Mapping[str, object]) -> Policy:

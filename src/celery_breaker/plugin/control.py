@@ -118,7 +118,8 @@ def _shown(name: str, cell: Cell | None, policy: Policy, now: float) -> Answer:
         "retry_after": machine.retry_after(record, now),
         "reason": record.reason,
         "known": cell is not None and cell.known,
-        "policy": _summary(policy),
+        "policy": _summary(policy if cell is None else cell.policy),
+        "set": dict(record.tuning),
     }
 
 

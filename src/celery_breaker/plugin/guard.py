@@ -42,7 +42,6 @@ class Guard:
     Attributes:
         cell: the only breaker, if the task names exactly one and its name is fixed: all that a closed one looks at.
         judged_inside: outcomes are classified by user code, which runs in the pool and not in the main process.
-        plain: a success needs no look at how long it took.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Guard:
         own = list(policies.declared.values()) if self._dynamic else [policies.of(name) for name in templates]
         self.judged_inside = any(policy.classify is not None for policy in own)
         self.has_fallback = any(callable(policy.on_open) for policy in own)
-        self.plain = self.cell is not None and not self.judged_inside and own[0].slow_call_duration is None
 
     # --- as a message arrives ---------------------------------------------------------------------------------------
 

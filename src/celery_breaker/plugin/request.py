@@ -114,7 +114,7 @@ def _heard(on_success: Any) -> Any:
         tickets = self.tickets
         if tickets and not failed__retval__runtime[0]:
             guard = self.guard
-            if len(tickets) == 1 and guard.plain:
+            if len(tickets) == 1 and tickets[0].cell.plain and not guard.judged_inside:
                 self.tickets = ()
                 guard.registry.succeeded(tickets[0])
             else:

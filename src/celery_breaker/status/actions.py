@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from celery_breaker.core import machine
-from celery_breaker.core.record import Mode, Record, State
+from celery_breaker.core import machine, tuning
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Mode, Record, State, Value
 
-__all__ = ["Action", "auto", "close", "force", "once", "reset"]
+__all__ = ["Action", "auto", "close", "force", "once", "reset", "tune", "untune"]
 
 _MOMENT = 10.0
 """Seconds within which an order that is heard again is the same one."""
@@ -89,6 +90,31 @@ def reset(*, by: str, reason: str = "") -> Action:
         lambda record: record.state is State.CLOSED and record.override is None,
         by,
         done,
+    )
+
+
+def tune(given: Mapping[str, Value], *, over: Policy, by: str) -> Action:
+    """Set options, each until it is dropped or set again.
+
+    Args:
+        over: the app's own policy, which the whole of what is set must fit; the step raises `ConfigurationError`.
+    """
+
+    def step(record: Record, now: float) -> Record:
+        wanted = tuning.retuned(record.tuning, given=given)
+        tuning.tuned(over, wanted)
+        return machine.retuned(record, wanted)
+
+    return Action(step, lambda record: given.items() <= dict(record.tuning).items(), by)
+
+
+def untune(names: Iterable[str], *, by: str) -> Action:
+    """Go back to the app's own values of these options, or of all that are set if none is named."""
+    dropped = tuple(names) or None
+    return Action(
+        lambda record, now: machine.retuned(record, tuning.retuned(record.tuning, dropped=dropped)),
+        lambda record: not any(name in (dropped or dict(record.tuning)) for name, _ in record.tuning),
+        by,
     )
 
 

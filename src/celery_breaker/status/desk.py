@@ -6,15 +6,17 @@ Workers that lose the store go on with breakers of their own. Here that would be
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from celery_breaker.core.journal import Book, Entry, Event
 from celery_breaker.core.names import fields_of, is_name
+from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Value
 from celery_breaker.core.windows import Totals
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.errors import ConflictError, OutOfReachError, StoreError, UnknownBreakerError
-from celery_breaker.status.actions import Action
+from celery_breaker.status.actions import Action, tune
 from celery_breaker.status.model import Status, status_of
 from celery_breaker.status.ports import Catalogue, Fleet, ParkedTask, Yard
 
@@ -122,6 +124,10 @@ class Desk:
         self._be_sure()
         return found
 
+    def policy_of(self, name: str) -> Policy:
+        """The policy in force, with what an operator has set, as of the last look at this breaker."""
+        return self.registry.cell(name).policy
+
     def history(self, name: str) -> list[Entry]:
         """What became of a breaker and who did it, the latest first."""
         return self._noted(name, Book.HISTORY)
@@ -153,6 +159,10 @@ class Desk:
             raise ConflictError(
                 f"breaker {name!r} was changed by others at the same time, and is {record.state}; try again"
             )
+
+    def tune(self, name: str, given: Mapping[str, Value], *, by: str) -> None:
+        """Set options of the policy. Raises `ConfigurationError` for what cannot be, `ConflictError`."""
+        self.act(name, tune(given, over=self.registry.cell(name).own, by=by))
 
     def release(self, name: str, count: int | None, *, by: str) -> int:
         """Send parked tasks back at once; how many. Raises `BrokerError`."""

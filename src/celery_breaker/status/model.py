@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from celery_breaker.core import machine
-from celery_breaker.core.record import Mode, State
+from celery_breaker.core.record import Mode, State, Value
 from celery_breaker.core.windows import Totals
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
@@ -28,6 +28,7 @@ class Status:
         oldest_parked: for how long the task has waited that was parked first; ``None`` if none has, or nobody can say.
         draining: parked tasks are on their way back.
         release_rate: releases per second that the agent allows itself at present.
+        tuning: options that an operator has set over the app's policy.
         overdue: for how long the next probe has been due; 0 if none is. More than a few rounds: nobody tends.
     """
 
@@ -52,6 +53,7 @@ class Status:
     release_rate: float
     oldest_parked: float | None = None
     overdue: float = 0.0
+    tuning: dict[str, Value] = field(default_factory=dict)
 
     @property
     def admits(self) -> bool:
@@ -59,6 +61,11 @@ class Status:
         if self.mode == Mode.AUTO:
             return self.state == State.CLOSED
         return self.mode != Mode.FORCED_OPEN
+
+    @property
+    def said(self) -> tuple[object, ...]:
+        """Differs when the journal has something new to tell, failures apart."""
+        return self.generation, self.mode, self.override_by, self.override_reason, tuple(self.tuning.items())
 
     @property
     def returning(self) -> bool:
@@ -143,5 +150,6 @@ def _status(cell: Cell, now: float, window: Totals, parked: Waiting | None) -> S
         draining=record.draining,
         release_rate=record.ramp,
         overdue=machine.overdue(record, now),
+        tuning=dict(record.tuning),
         oldest_parked=None if parked is None or parked.since is None else max(0.0, now - parked.since),
     )

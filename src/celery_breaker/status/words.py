@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from celery_breaker.core import tuning
 from celery_breaker.core.record import Mode, State
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.status.model import Status
@@ -20,6 +21,7 @@ __all__ = [
     "sentence",
     "state_words",
     "tasks",
+    "tuning_words",
 ]
 
 STATES = {State.CLOSED: "closed", State.OPEN: "open", State.HALF_OPEN: "half-open"}
@@ -115,6 +117,11 @@ def override_words(status: Status) -> str:
     return plain(f"{said}: {status.override_reason}" if status.override_reason else said)
 
 
+def tuning_words(status: Status) -> str:
+    """Which options an operator has set, or nothing."""
+    return plain(tuning.tuning_words(tuple(status.tuning.items())))
+
+
 def sentence(status: Status) -> str:
     """One breaker in one line."""
     observing = status.mode == Mode.OBSERVING
@@ -124,6 +131,8 @@ def sentence(status: Status) -> str:
     if status.mode == Mode.AUTO and status.state != State.CLOSED:
         parts.append(f"next call {next_call(status)}")
         parts += [plain(status.reason)] if status.reason else []
+    if status.tuning:
+        parts.append(f"set: {tuning_words(status)}")
     if status.parked:
         parts.append(f"{parked_words(status)} parked" + (", going back" if status.returning else ""))
     return f"{plain(status.name)}: {'; '.join(parts)}"

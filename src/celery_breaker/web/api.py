@@ -146,9 +146,14 @@ async def series(request: Request) -> Response:
 
 
 async def policy(request: Request) -> Response:
-    """Its policy."""
-    found = await _at_desk(request, lambda desk, name: desk.catalogue.of(name), private=True)
-    return json_answer(request, facts.policy_of(found))
+    """The policy in force, and what of it an operator has set."""
+    return json_answer(request, await _at_desk(request, _policy, private=True))
+
+
+def _policy(desk: Desk, name: str) -> dict[str, object]:
+    private = desk.catalogue.of(name).scope == "worker"
+    tuning = {} if private else desk.statuses([name], patience=0)[0].tuning
+    return {**facts.policy_of(desk.policy_of(name)), "set": tuning}
 
 
 async def tasks(request: Request) -> Response:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from celery_breaker.core.names import check_name
-from celery_breaker.core.record import Mode
+from celery_breaker.core.record import Mode, Value
 from celery_breaker.status import Desk, actions
 from celery_breaker.web import orders
 from celery_breaker.web.answers import query_of
@@ -20,7 +21,7 @@ from celery_breaker.web.console import console_of
 from celery_breaker.web.problems import Problem
 from celery_breaker.web.security import who
 
-__all__ = ["VERBS", "Verb", "act", "purge", "release", "routes"]
+__all__ = ["VERBS", "Verb", "act", "purge", "release", "routes", "tune", "untune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def routes() -> list[BaseRoute]:
     path = "/breakers/{name:breaker}"
     return [
         *(Route(f"{path}/{word}", _endpoint(word, verb), methods=["POST"]) for word, verb in VERBS.items()),
+        Route(f"{path}/set", _set, methods=["POST"]),
+        Route(f"{path}/unset", _unset, methods=["POST"]),
         Route(f"{path}/release", _release, methods=["POST"]),
         Route(f"{path}/purge", _purge, methods=["POST"]),
     ]
@@ -68,6 +71,24 @@ def act(desk: Desk, name: str, word: str, order: Mapping[str, object], *, by: st
     fields = dict(order)
     desk.require(check_name(name), create=bool(fields.pop("create", False)))
     desk.act(name, VERBS[word].action(by=by, **fields))
+    return _status(desk, name)
+
+
+def tune(desk: Desk, name: str, order: Mapping[str, object], *, by: str) -> dict[str, object]:
+    """Set options of the policy; the breaker's status afterwards. Raises `BreakerError`."""
+    desk.require(check_name(name))
+    desk.tune(name, cast("Mapping[str, Value]", order["options"]), by=by)
+    return _status(desk, name)
+
+
+def untune(desk: Desk, name: str, order: Mapping[str, object], *, by: str) -> dict[str, object]:
+    """Go back to the app's own values, in all options that are set if none is named. Raises `BreakerError`."""
+    desk.require(check_name(name))
+    desk.act(name, actions.untune(cast("Sequence[str]", order.get("options", ())), by=by))
+    return _status(desk, name)
+
+
+def _status(desk: Desk, name: str) -> dict[str, object]:
     [status] = desk.statuses([name])
     return status.as_dict()
 
@@ -94,6 +115,18 @@ def _endpoint(word: str, verb: Verb) -> Callable[[Request], Awaitable[Response]]
         return await _done(request, partial(act, word=word, order=order))
 
     return endpoint
+
+
+async def _set(request: Request) -> Response:
+    order = await orders.order_of(request, {"options": orders.options})
+    if "options" not in order:
+        raise Problem(422, 'options is missing: say what to set, like {"options": {"max_failures": 10}}')
+    return await _done(request, partial(tune, order=order))
+
+
+async def _unset(request: Request) -> Response:
+    order = await orders.order_of(request, {"options": orders.names})
+    return await _done(request, partial(untune, order=order))
 
 
 async def _release(request: Request) -> Response:

@@ -137,4 +137,4 @@ async def _until_like(sampler: Sampler, status: Status, looked: asyncio.Event) -
 
 
 def _key(status: Status | None) -> object:
-    return status and (status.generation, status.mode, status.override_by, status.override_reason, status.parked)
+    return status and (*status.said, status.parked)

@@ -58,7 +58,8 @@ class BreakerPages:
     ) -> Response:
         """Its page; with what was filled in and went wrong. Blocks; raises `BreakerError`."""
         seen = self._console.sampler.seen
-        drawing = self._detail(seen, self._status(name, seen))
+        status = self._status(name, seen)
+        drawing = self._detail(seen, status)
         return sheet(
             request,
             "breaker.html",
@@ -66,7 +67,7 @@ class BreakerPages:
                 "title": drawing.title,
                 "part": drawing.html(self._desk.registry.link.now()),
                 "guarded": [(task, self._desk.catalogue.queue_of(task)) for task in self._desk.tasks_of(name)],
-                "options": story.policy_of(self._desk.catalogue.of(name)),
+                "options": story.policy_of(self._desk.policy_of(name), status.tuning),
                 "modes": _MODES,
                 **self._acting(request, name, form, error),
             },

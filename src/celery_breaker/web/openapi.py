@@ -162,6 +162,8 @@ _ACTIONS: Mapping[str, tuple[str, str, str]] = {
     "close": ("Close now; parked tasks start to go back.", "Reason", "Status"),
     "reset": ("Make it as new.", "Reason", "Status"),
     "auto": ("Lift an override: the state decides again.", "Nothing", "Status"),
+    "set": ("Set options of its policy; they hold until unset.", "Set", "Status"),
+    "unset": ("Go back to the app's own policy.", "Unset", "Status"),
     "release": ("Put parked tasks back into their queues at once.", "Release", "Released"),
     "purge": ("Delete its parked tasks. They never run.", "Purge", "Purged"),
 }

@@ -74,6 +74,12 @@ def _page(items: Schema, **more: Schema) -> Schema:
 
 _AT = _number("Seconds since 1970, by the store's clock.")
 
+_TUNING: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": ["number", "string", "boolean", "null"]},
+    "description": "Options that an operator sets over the app's policy, by name.",
+}
+
 _STATUS = obj(
     {
         "name": string(maxLength=MAX_NAME),
@@ -103,6 +109,7 @@ _STATUS = obj(
         "overdue": _number(
             "Seconds for which a probe has been due; 0 if none is. More than a few rounds: nobody tends."
         ),
+        "tuning": _TUNING,
         "time_to_drain": nullable(_number("Seconds until the backlog is gone at the present rate.")),
     }
 )
@@ -111,8 +118,8 @@ _ENTRY = obj(
     {
         "at": _AT,
         "event": string(enum=[str(event) for event in Event]),
-        "what": string("The state or mode that it came to, or the exception."),
-        "before": string("The state or mode before."),
+        "what": string("The state, mode or options that it came to, or the exception."),
+        "before": string("The state, mode or options before."),
         "generation": integer(),
         "count": integer("Of tasks, or of open intervals in a row."),
         "reason": string(),
@@ -156,8 +163,8 @@ SCHEMAS: Mapping[str, Schema] = {
     "Journal": obj({"items": array(_ENTRY, "The latest first.")}),
     "Series": obj({"items": array(_POINT, "The oldest first: one for each change, none while nothing changes.")}),
     "Policy": obj(
-        {field.name: {} for field in dataclasses.fields(Policy)},
-        description="Its options as the app sets them, or their defaults; classes and callables by dotted name.",
+        {**{field.name: {} for field in dataclasses.fields(Policy)}, "set": _TUNING},
+        description="The options in force; classes and callables by dotted name. `set` are those of an operator.",
     ),
     "Tasks": obj({"items": array(string("A task's name."))}),
     "Parked": _page(_PARKED_TASK),
@@ -189,6 +196,8 @@ SCHEMAS: Mapping[str, Schema] = {
         },
         optional=True,
     ),
+    "Set": obj({"options": {**_TUNING, "minProperties": 1}}),
+    "Unset": obj({"options": array(string("Of an option."), "None, or left out, is all that are set.")}, optional=True),
     "Reason": obj({"reason": _REASON}, optional=True),
     "Nothing": obj({}, optional=True),
     "Release": obj(

@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
 
+from celery_breaker.core.record import Value, is_value
 from celery_breaker.errors import suggestion
 from celery_breaker.web.problems import Problem
 from celery_breaker.web.security import body_of
 
-__all__ = ["LONGEST", "LONGEST_REASON", "Field", "boolean", "count", "expires", "order_of", "reason", "text"]
+__all__ = [
+    "LONGEST", "LONGEST_REASON", "Field", "boolean", "count", "expires", "names", "options", "order_of", "reason",
+    "text",
+]  # fmt: skip
 
 Field = Callable[[str, object], object]
 """Checks the value of a field, by the field's name. Raises `Problem`."""
@@ -71,6 +75,23 @@ def count(name: str, value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
         raise Problem(422, f"{name} must be a whole number from 1 to {_MOST}, or null for all")
     return value
+
+
+def options(name: str, value: object) -> dict[str, Value]:
+    """Options of a policy by name; what they may be, the desk knows."""
+    if not isinstance(value, dict) or not value:
+        raise Problem(422, f'{name} must be an object with options, like {{"max_failures": 10}}')
+    for option, one in value.items():
+        if not is_value(one):
+            raise Problem(422, f"{name}: {option[:40]!r} must be a number, a text, true, false or null")
+    return value
+
+
+def names(name: str, value: object) -> tuple[str, ...]:
+    """Names of options; none is all."""
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise Problem(422, f'{name} must be a list of names, like ["max_failures"]')
+    return tuple(value)
 
 
 def boolean(name: str, value: object) -> bool:

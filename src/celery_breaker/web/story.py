@@ -61,11 +61,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a policy in words; ``own`` if it is not the default."""
+    """An option of a policy in words; ``own`` if it is not the default, ``set`` if an operator gave it."""
 
     name: str
     value: str
     own: bool
+    set: bool
 
 
 # --- the journal ------------------------------------------------------------------------------------------------------
@@ -99,6 +100,8 @@ def _said(entry: Entry) -> tuple[str, str]:
     if entry.event is Event.OVERRIDE:
         said = {str(mode): words for mode, words in _MODES.items()}.get(entry.what, entry.what)
         return ("closed" if entry.what == Mode.AUTO else entry.what.replace("_", "-")), said
+    if entry.event is Event.TUNED:
+        return "moved", f"set: {entry.what}" if entry.what else "the app's own policy again"
     verb = "released by hand" if entry.event is Event.RELEASED else "deleted"
     return "moved", f"{tasks(entry.count)} {verb}"
 
@@ -138,11 +141,14 @@ def workers_of(failures: Mapping[str, int]) -> tuple[tuple[Worker, ...], str]:
 # --- the policy -------------------------------------------------------------------------------------------------------
 
 
-def policy_of(policy: Policy) -> tuple[Option, ...]:
-    """All options; those that are not the default first."""
-    own = policy.differences(Policy())
+def policy_of(policy: Policy, tuning: Iterable[str] = ()) -> tuple[Option, ...]:
+    """All options; those that are not the default, or that an operator has set, first."""
+    given = frozenset(tuning)
+    own = {*policy.differences(Policy()), *given}
     options = [
-        Option(field.name, plain(_value(field.name, getattr(policy, field.name))), field.name in own)
+        Option(
+            field.name, plain(_value(field.name, getattr(policy, field.name))), field.name in own, field.name in given
+        )
         for field in dataclasses.fields(policy)
     ]
     return tuple(sorted(options, key=lambda option: not option.own))

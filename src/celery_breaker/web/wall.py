@@ -82,7 +82,7 @@ class Wall:
 
     def journal(self, status: Status, seen: Seen) -> Journal:
         """Its journal, read when something may be new, whoever many look."""
-        known = (status.generation, status.mode, status.override_by, status.override_reason, status.failures)
+        known = (*status.said, status.failures)
         read = self._journals.get(status.name)
         if read is None or (read.known != known and read.at != seen.at) or abs(seen.at - read.at) >= _READ_AGAIN:
             read = _Read(self._read(status.name, read), known, seen.at)

@@ -20,6 +20,8 @@ overrides = st.builds(
     reason=st.text(max_size=10),
     by=st.text(max_size=10),
 )
+options = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e6, 1e6) | st.text(max_size=10)
+tunings = st.dictionaries(st.text(max_size=10), options, max_size=3).map(lambda given: tuple(sorted(given.items())))
 records = st.builds(
     Record,
     name=names,
@@ -35,6 +37,7 @@ records = st.builds(
     override=st.none() | overrides,
     draining=st.booleans(),
     ramp=st.floats(0, 1e4),
+    tuning=tunings,
 )
 
 
