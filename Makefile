@@ -16,7 +16,7 @@ help:
 	@echo "make chaos     the long form of the chaos tests: servers and workers killed at random (about half an hour)"
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
 	@echo "make mutants   breaks core/ in a thousand small ways, and counts which of them its tests notice"
-	@echo "make lint      ruff, mypy and the import contracts"
+	@echo "make lint      ruff, mypy, pyright and the import contracts"
 	@echo "make screenshots  the pictures of the dashboard in docs/"
 	@echo "make services  install the servers that tests start: Redis, RabbitMQ, memcached, PostgreSQL, MariaDB, chromium (Debian, needs root or sudo)"
 	@echo "make venv      only set up .venv"
@@ -82,11 +82,16 @@ mutants: $(VENV)/.stamp-mutants $(VENV)/.stamp-wheel
 screenshots: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
 	$(BIN)/python -m tests.web.browser.screenshots docs
 
+# As for a user who installed neither celery-types nor any library of ours: all that is imported has no types.
+WITHOUT_TYPES := --no-site-packages --ignore-missing-imports --follow-imports=silent --allow-untyped-decorators
+
 lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy docs/examples
+	$(BIN)/mypy docs/examples tests/typing
+	$(BIN)/mypy $(WITHOUT_TYPES) tests/typing/bare.py
+	$(BIN)/pyright
 	PYTHONPATH=src $(BIN)/lint-imports
 
 services:
