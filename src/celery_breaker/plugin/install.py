@@ -1,4 +1,7 @@
-"""Installing: the bootsteps, the agent's task and its entry in beat's schedule, once per app and by itself."""
+"""Installing: the bootsteps, the agent's task and its entry in beat's schedule, once per app and by itself.
+
+Who imports `celery_breaker` imports this; what only workers, beat and commands need is imported by them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from weakref import WeakSet
 from celery import signals as celery_signals
 
 from celery_breaker.engine.registry import close_all
-from celery_breaker.plugin import maintenance, tend
-from celery_breaker.plugin.app import breakers_of
+from celery_breaker.plugin import current, maintenance, tend  # noqa: F401  (`current` says whose breakers are meant)
 from celery_breaker.plugin.tend import TEND
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def _on_pool_process_shutdown(**_: Any) -> None:
 @celery_signals.beat_init.connect(weak=False)
 def _on_beat_init(sender: Any = None, **_: Any) -> None:
     """Beat starts: remind the agent, if there is anything to tend."""
+    from celery_breaker.plugin.app import breakers_of
+
     app = sender.app
     breakers = breakers_of(app)
     if not breakers.policies.guarded:

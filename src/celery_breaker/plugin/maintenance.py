@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from celery_breaker.engine.breaker import Breaker
 from celery_breaker.errors import ConfigurationError, suggestion
-from celery_breaker.plugin.app import breakers_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -23,6 +22,8 @@ def register(app: Celery) -> None:
         return
 
     def named(name: str) -> Breaker:
+        from celery_breaker.plugin.app import breakers_of
+
         breakers = breakers_of(app)
         if not breakers.policies.knows(name) and name not in breakers.registry.link.run(lambda store: store.names()):
             raise ConfigurationError(f"no breaker {name!r}{suggestion(name, tuple(breakers.policies.declared))}")
