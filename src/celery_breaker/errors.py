@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 __all__ = [
     "BreakerError",
@@ -68,12 +69,28 @@ class BreakerOpen(BreakerError):
         return f"breaker {self.name!r} is open{when}"
 
 
-def suggestion(word: str, known: tuple[str, ...]) -> str:
-    """The end of a message about an unknown word: the nearest known one, else all of them.
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that this one is likely meant to be; empty if none is near.
+
+    Example:
+        >>> nearest("parc", ("park", "retry"))
+        'park'
+    """
+    near = difflib.get_close_matches(str(word), list(known), n=1)
+    return near[0] if near else ""
+
+
+def suggestion(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str:
+    """The end of a message about an unknown word: the nearest known one, else ``otherwise``, or all of them.
 
     Example:
         >>> suggestion("parc", ("park", "retry"))
         "; did you mean 'park'?"
+        >>> suggestion("x", ("park", "retry"))
+        '; known are park, retry'
     """
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+    known = tuple(known)
+    if near := nearest(word, known):
+        return f"; did you mean {near!r}?"
+    said = f"known are {', '.join(known)}" if otherwise is None else otherwise
+    return f"; {said}" if said else ""

@@ -74,3 +74,32 @@ def test_retry_after_is_never_negative(record: Record, now: float) -> None:
 def test_whoever_is_admitted_need_not_wait(record: Record, policy: Policy, now: float) -> None:
     if machine.admission(record, policy, now) is not REFUSE:
         assert machine.retry_after(record, now) == 0
+
+
+# --- on the ramp ------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_close_fresh_calls_need_a_place_if_the_policy_says_so() -> None:
+    closed = machine.close(Record(name="smtp", state=State.OPEN, generation=1), now=10.0)
+    assert machine.admission(closed, Policy(), 10.0) is Admission.ADMIT
+    assert machine.admission(closed, Policy(admit_ramp=True), 10.0) is Admission.PLACE
+    assert machine.admission(machine.drained(closed), Policy(admit_ramp=True), 10.0) is Admission.ADMIT
+
+
+def test_after_a_forced_opening_too() -> None:
+    forced = machine.override(Record(name="smtp"), Mode.FORCED_OPEN, now=1.0, expires_in=5.0)
+    for let_go in (machine.override(forced, Mode.AUTO, now=2.0), machine.relax(forced, now=6.0)):
+        assert machine.admission(let_go, Policy(admit_ramp=True), 6.0) is Admission.PLACE
+
+
+def test_what_was_never_refused_needs_none() -> None:
+    policy = Policy(admit_ramp=True)
+    disabled = machine.override(Record(name="smtp"), Mode.DISABLED, now=1.0, expires_in=5.0)
+    assert machine.admission(machine.relax(disabled, now=6.0), policy, 6.0) is Admission.ADMIT
+    assert machine.admission(machine.expect_backlog(Record(name="smtp")), policy, 6.0) is Admission.ADMIT
+
+
+def test_an_operator_s_word_is_above_the_ramp() -> None:
+    closed = machine.close(Record(name="smtp", state=State.OPEN, generation=1), now=10.0)
+    disabled = machine.override(closed, Mode.DISABLED, now=11.0)
+    assert machine.admission(disabled, Policy(admit_ramp=True), 12.0) is Admission.ADMIT

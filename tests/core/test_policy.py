@@ -77,6 +77,7 @@ def test_an_option_that_is_no_word_is_refused_in_words() -> None:
         ("health_check", "ping"),
         ("health_check", 5),
         *(("ramp_start", value) for value in (0, None)),
+        *(("admit_ramp", value) for value in (1, "yes", None)),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_and_named(option: str, value: object) -> None:

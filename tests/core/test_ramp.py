@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.ramp import MAX_RATE, Step, step
+from celery_breaker.core.ramp import MAX_RATE, Step, fresh, step
+from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Totals
 from tests.core.strategies import policies, windows_full
 
@@ -69,3 +70,35 @@ def test_the_backlog_never_starves_and_never_floods(
     assert 1 <= after.count <= max(1, MAX_RATE * elapsed)
     assert 0 < after.rate <= max(MAX_RATE, policy.ramp_start)
     assert after.rate <= max(rate * 2, policy.ramp_start, 1.0)
+
+
+# --- fresh calls ------------------------------------------------------------------------------------------------------
+
+SHARED = Policy(admit_ramp=True, ramp_start=40)
+
+
+def test_releases_and_fresh_calls_share_the_ramp_where_both_are_on_it() -> None:
+    assert step(40.0, HEALTHY, SHARED, elapsed=1, excess=0) == Step(rate=80, count=40)
+    share = fresh(Record(name="smtp", ramp=80.0), SHARED, now=0.0)
+    assert share.limit * share.size == 20  # in half a second
+
+
+def test_without_releases_the_rate_for_fresh_calls_doubles_with_time() -> None:
+    record = Record(name="smtp", recovering=100.0)
+    calls = [fresh(record, SHARED, now=100.0 + 0.5 * steps) for steps in range(4)]
+    assert [share.limit * share.size for share in calls] == [10, 20, 40, 80]
+    assert fresh(record, SHARED, now=1e9) == fresh(record, SHARED, now=200.0)
+
+
+def test_one_fresh_call_always_goes() -> None:
+    share = fresh(Record(name="smtp", ramp=1.0), SHARED, now=0.0)
+    assert (share.limit, share.size) == (1, 1)
+
+
+@given(st.floats(0, MAX_RATE), st.floats(0, 1e6))
+def test_shares_never_add_up_to_more_than_half_the_ramp(rate: float, now: float) -> None:
+    share = fresh(Record(name="smtp", ramp=rate), SHARED, now=now)
+    assert share.limit >= 1
+    assert share.size >= 1
+    most = rate or MAX_RATE
+    assert share.limit * share.size <= max(1, most * share.seconds / 2)

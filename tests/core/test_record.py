@@ -48,7 +48,7 @@ def test_the_form_on_the_wire_is_stable() -> None:
     assert encode(FULL) == (
         '{"name":"smtp","state":"open","generation":3,"since":100.0,"until":130.0,"trips":2,"successes":0,'
         '"last_fault":99.0,"reason":"5 of 5 calls failed","override":{"mode":"forced_open","since":1.0,"expires":2.0,'
-        '"reason":"maintenance","by":"eve"},"draining":true,"ramp":20.0}'
+        '"reason":"maintenance","by":"eve"},"draining":true,"ramp":20.0,"recovering":null}'
     )
 
 

@@ -61,16 +61,17 @@ def test_a_machine_whose_clock_is_wrong_is_no_more_than_seconds_off_from_the_fir
 
 
 @given(fractions, fractions, st.sampled_from([-3600.0, 3600.0]), st.lists(seeds, min_size=4, max_size=4, unique=True))
-def test_processes_of_a_machine_whose_clock_is_wrong_differ_by_a_second_at_most(
+def test_processes_of_a_machine_whose_clock_is_wrong_differ_by_two_seconds_at_most(
     rest: float, phase: float, wrong: float, four: list[int]
 ) -> None:
+    """By one, but where the server is just about to skip a second: it looks each time a little later."""
     server = Server(rest=rest, phase=phase)
     for answers in (1, 3, 10, 100):
         found = []
         for seed in four:
             *_, (_, ticks) = process(server, own=1000 + wrong, seed=seed, answers=answers, start=seed % 5)
             found.append(ticks.offset)
-        assert max(found) - min(found) < 1.15
+        assert max(found) - min(found) < 2.15
 
 
 def test_each_answer_may_bring_such_processes_closer() -> None:

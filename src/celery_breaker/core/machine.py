@@ -24,6 +24,7 @@ __all__ = [
     "half_opened",
     "health_checked",
     "mode_at",
+    "on_ramp",
     "overdue",
     "override",
     "probe_failed",
@@ -43,6 +44,8 @@ class Admission(enum.Enum):
     ADMIT = "admit"
     PERMIT = "permit"
     """Half-open, or due to be: only with a permit."""
+    PLACE = "place"
+    """Closed a while ago, and its policy has fresh calls on the ramp too: only with a place on it."""
     REFUSE = "refuse"
 
 
@@ -64,10 +67,15 @@ def admission(record: Record, policy: Policy, now: float) -> Admission:
     if mode is Mode.FORCED_OPEN:
         return Admission.REFUSE
     if mode is not Mode.AUTO or record.state is State.CLOSED:
-        return Admission.ADMIT
+        return Admission.PLACE if mode is Mode.AUTO and on_ramp(record, policy) else Admission.ADMIT
     if policy.health_check is None and (record.state is State.HALF_OPEN or due(record, now)):
         return Admission.PERMIT
     return Admission.REFUSE
+
+
+def on_ramp(record: Record, policy: Policy) -> bool:
+    """Whether this breaker, should its state decide, has fresh calls on the ramp."""
+    return record.recovering is not None and policy.admit_ramp and record.state is State.CLOSED
 
 
 def retry_after(record: Record, now: float) -> float | None:
@@ -206,6 +214,7 @@ def _closed(record: Record, *, now: float, reason: str) -> Record:
         successes=0,
         reason=reason,
         draining=True,
+        recovering=now,
         ramp=0.0,
     )
 
@@ -217,7 +226,7 @@ def override(
     if mode is Mode.AUTO:
         if record.override is None:
             return record
-        return replace(record, override=None, draining=record.draining or record.mode is Mode.FORCED_OPEN)
+        return _let_go(record, now)
     expires = None if expires_in is None else min(now + expires_in, LAST_TIME - 1)  # later than that, no store reads it
     return replace(
         record, override=Override(mode=mode, since=now, expires=expires, reason=reason, by=by), draining=True
@@ -226,7 +235,7 @@ def override(
 
 def close(record: Record, *, now: float, reason: str = "closed by hand") -> Record:
     """Close by hand: lifts a forced opening; keeps the back-off's memory, so that an early relapse opens for longer."""
-    lifted = replace(record, override=None) if record.mode is Mode.FORCED_OPEN else record
+    lifted = _let_go(record, now) if record.mode is Mode.FORCED_OPEN else record
     return lifted if lifted.state is State.CLOSED else _closed(lifted, now=now, reason=reason)
 
 
@@ -248,8 +257,15 @@ def retuned(record: Record, tuning: Tuning) -> Record:
 def relax(record: Record, *, now: float) -> Record:
     """Lift an override that has expired."""
     if record.override is not None and mode_at(record, now) is Mode.AUTO:
-        return replace(record, override=None, draining=True)
+        return replace(_let_go(record, now), draining=True)
     return record
+
+
+def _let_go(record: Record, now: float) -> Record:
+    """Without the override; what was forced open has a backlog."""
+    if record.mode is not Mode.FORCED_OPEN:
+        return replace(record, override=None)
+    return replace(record, override=None, draining=True, recovering=now)
 
 
 def expect_backlog(record: Record) -> Record:
@@ -259,7 +275,7 @@ def expect_backlog(record: Record) -> Record:
 
 def drained(record: Record) -> Record:
     """Note that nothing is parked any more."""
-    return replace(record, draining=False, ramp=0.0) if record.draining else record
+    return replace(record, draining=False, recovering=None, ramp=0.0) if record.draining else record
 
 
 def ramped(record: Record, rate: float) -> Record:

@@ -24,6 +24,7 @@ _COUNTS = ("max_failures", "min_workers", "half_open_calls", "success_threshold"
 _OPTIONAL_COUNTS = ("consecutive_failures", "max_deferrals")
 _RATES = ("failure_rate", "jitter")
 _SECONDS = ("recovery_timeout", "max_recovery_timeout")
+_SWITCHES = ("admit_ramp",)
 _OPTIONAL_SECONDS = ("slow_call_duration", "probe_timeout", "max_deferral_age")
 
 
@@ -57,6 +58,7 @@ class Policy:
         max_deferral_age: seconds since the first deferral after which it fails.
         health_check: callable (or dotted path) run by the agent as the probe; falsy or an exception is a failure.
         ramp_start: releases per second right after closing; doubles while healthy.
+        admit_ramp: after a close, fresh calls too are admitted by the ramp, half of it; the rest is not admitted.
 
     Raises:
         ConfigurationError: an option is out of range or contradicts another.
@@ -89,6 +91,7 @@ class Policy:
     max_deferral_age: float | None = None
     health_check: str | Callable[[], object] | None = None
     ramp_start: float = 10.0
+    admit_ramp: bool = False
 
     if not TYPE_CHECKING:  # the type checker knows the options without
 
@@ -115,6 +118,9 @@ class Policy:
         self._check_contradictions()
 
     def _check_words(self) -> None:
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"{name}={getattr(self, name)!r} must be true or false")
         if self.scope not in ("fleet", "worker"):
             raise ConfigurationError(f"scope={self.scope!r} is unknown; use 'fleet' or 'worker'")
         if isinstance(self.on_open, str):

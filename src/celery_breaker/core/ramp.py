@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from celery_breaker.core import tending
 from celery_breaker.core.policy import Policy
+from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Totals
 
-__all__ = ["MAX_RATE", "Step", "step"]
+__all__ = ["MAX_RATE", "Share", "Step", "fresh", "step"]
 
 MAX_RATE = 10_000.0
 """Releases per second beyond which doubling is no longer a ramp."""
@@ -40,4 +42,39 @@ def step(rate: float, totals: Totals, policy: Policy, *, elapsed: float, excess:
         rate = max(1.0, rate / 2)
     elif excess * 2 < rate * elapsed:
         rate = min(rate * 2, MAX_RATE)
-    return Step(rate, max(1, int(rate * elapsed) - max(0, excess)))
+    most = int(rate * elapsed)
+    return Step(rate, max(1, (most // 2 if policy.admit_ramp else most) - max(0, excess)))
+
+
+_SHARES = 10
+"""Into which a step of the ramp is parted, for workers to take one after the other."""
+
+_DOUBLINGS = 64
+"""After which a rate is beyond all bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of fresh calls on the ramp: ``limit`` shares of ``size`` calls each may be taken within ``seconds``."""
+
+    limit: int
+    size: int
+    seconds: float
+
+
+def fresh(record: Record, policy: Policy, *, now: float) -> Share:
+    """The half of the ramp that is for fresh calls, where the policy has them on it.
+
+    At the rate of release; while nothing is released, at one that starts and doubles alike, so that the ramp ends
+    whoever tends. At least one call goes in each step.
+
+    Example:
+        >>> fresh(Record(name="smtp", ramp=80.0), Policy(admit_ramp=True), now=0.0)
+        Share(limit=10, size=2, seconds=0.5)
+    """
+    since = record.since if record.recovering is None else record.recovering
+    steps = min(max(0.0, now - since) / tending.STEP, _DOUBLINGS)
+    rate = record.ramp or min(policy.ramp_start * 2.0**steps, MAX_RATE)
+    calls = max(1, int(rate * tending.STEP / 2))
+    size = -(-calls // _SHARES)
+    return Share(limit=max(1, calls // size), size=size, seconds=tending.STEP)

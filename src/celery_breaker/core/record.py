@@ -63,6 +63,8 @@ class Record:
         last_fault: when the last failure that moved the state was seen.
         draining: parked tasks may wait although the breaker is closed.
         ramp: releases per second the agent allows itself while draining; 0 before the first step.
+        recovering: since when the breaker admits calls again, after it was open or forced open; ``None`` once all that
+            was parked meanwhile is back.
         tuning: options that an operator has set over the app's policy.
     """
 
@@ -79,6 +81,7 @@ class Record:
     override: Override | None = None
     draining: bool = False
     ramp: float = 0.0
+    recovering: float | None = None
     tuning: Tuning = ()
 
     @property
@@ -136,7 +139,7 @@ def _fault(record: Record) -> str:
     override = record.override or Override(mode=Mode.AUTO, since=0.0)
     counts = (record.generation, record.trips, record.successes)
     times = [record.since, record.until, record.ramp, override.since]
-    times += [time for time in (record.last_fault, override.expires) if time is not None]
+    times += [time for time in (record.last_fault, record.recovering, override.expires) if time is not None]
     words = (record.name, record.reason, override.reason, override.by)
     if not all(type(count) is int and count >= 0 for count in counts):
         return "a count is none"

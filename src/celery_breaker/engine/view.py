@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from celery_breaker.core.machine import Admission, admission
+from celery_breaker.core.machine import Admission, admission, on_ramp
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
+from celery_breaker.engine.places import Places
 
 __all__ = ["Cell", "Ticket"]
 
@@ -46,7 +47,9 @@ class Cell:
         own: the policy that the code gives; ``policy`` is that with what an operator has set.
         exact: outcomes must reach the reporter one by one and in order.
         plain: a success without a permit needs no look at its result or its time, and may be counted with others.
-        full_until: process clock until which the permits of this generation are taken, as far as is known.
+        full_until: process clock until which the permits of this generation are taken, or the places on the ramp, as
+            far as is known.
+        places: those on the ramp that this process has taken.
         applied_at: process clock at which the record was last set; before all time if it never was.
         used_at: process clock at which the reporter last saw an outcome.
         pinned: never dropped, however long it is idle.
@@ -62,6 +65,7 @@ class Cell:
         "own",
         "passing",
         "pinned",
+        "places",
         "plain",
         "policy",
         "record",
@@ -72,6 +76,7 @@ class Cell:
 
     def __init__(self, name: str, policy: Policy, *, at: float) -> None:
         self.name = name
+        self.places = Places()
         self.own = policy
         self.follow(policy)
         self.known = self.pinned = False
@@ -104,7 +109,7 @@ class Cell:
         self.known = True
         self.applied_at = at
         if mode is Mode.AUTO:
-            self.passing = record.state is State.CLOSED
+            self.passing = record.state is State.CLOSED and not on_ramp(record, self.policy)
         else:
             self.passing = lasting and mode is not Mode.FORCED_OPEN
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from celery_breaker.clock import Clock, monotonic
-from celery_breaker.core import machine, tending
+from celery_breaker.core import machine, ramp, tending
 from celery_breaker.core.deferrals import FLOOR
 from celery_breaker.core.events import Change, change_between
 from celery_breaker.core.journal import Book, Entry, decode_entry, encode_entry, entry_of
@@ -135,8 +135,8 @@ class Views:
         self._declared.setdefault(name, policy)
 
     def _usable(self, policy: Policy) -> Policy:
-        """Without an agent nobody runs health checks, so calls must probe."""
-        return policy if self.tended or policy.health_check is None else replace(policy, health_check=None)
+        """Without an agent nobody runs health checks, so calls must probe; nor does anybody release on a ramp."""
+        return policy if self.tended else replace(policy, health_check=None, admit_ramp=False)
 
     def _cells(self) -> list[Cell]:
         with self._lock:
@@ -155,7 +155,7 @@ class Views:
         return FLOOR if seconds == 0 else seconds
 
     def full(self, cell: Cell) -> bool:
-        """Whether all permits are known to be taken; no reason to refuse a probe that was sent to get one."""
+        """Whether all permits, or places, are known to be taken; no reason to refuse what was sent to get one."""
         return self.clock() < cell.full_until
 
     # --- round trips: bounded by the store's timeout, and never on a hot path --------------------------------------
@@ -292,7 +292,27 @@ class Views:
         said = self.admission(cell)
         if said is machine.Admission.ADMIT:
             return cell.ticket
+        if said is machine.Admission.PLACE:
+            return cell.ticket if self.take_place(cell) or self._lease_places(cell) else None
         return self.win_permit(cell, ttl=ttl) if said is machine.Admission.PERMIT else None
+
+    def take_place(self, cell: Cell) -> bool:
+        """Take one of the places on the ramp that this process has, from memory."""
+        return cell.places.take(self.clock())
+
+    def _lease_places(self, cell: Cell) -> bool:
+        """Take a share of the fleet's places on the ramp, and one of these; a round trip."""
+        if self.full(cell):
+            return False
+        share = ramp.fresh(cell.record, cell.policy, now=self.link.now())
+        key, holder = f"{cell.name}:ramp", f"{self.worker}:{os.urandom(8).hex()}"
+        until = self.clock() + share.seconds
+        lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=share.limit, ttl=share.seconds))
+        if lease:
+            cell.places.add(share.size, until=until)
+            return self.take_place(cell)
+        cell.full_until = self.clock() + lease.free_in
+        return False
 
     def give_back(self, ticket: Ticket) -> None:
         """End the lease of a permit, if the ticket has one."""

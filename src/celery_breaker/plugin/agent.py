@@ -187,7 +187,7 @@ class Agent:
             registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
             return tending.NEWS
         said = machine.admission(record, cell.policy, registry.link.now())
-        if said is machine.Admission.ADMIT:
+        if said in (machine.Admission.ADMIT, machine.Admission.PLACE):
             return self._drain(cell, record)
         if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
             self._probe(cell, record)
@@ -252,7 +252,7 @@ class Agent:
         size, now = self._size(name), registry.clock()
         draining = self._memory.draining.get(name)
         if size == 0:
-            if registry.link.now() - record.since > tending.GRACE and name not in self._late:
+            if registry.link.now() - (record.recovering or record.since) > tending.GRACE and name not in self._late:
                 self._memory.draining.pop(name, None)
                 registry.change(cell, lambda record, now: machine.drained(record))
             return tending.STEP

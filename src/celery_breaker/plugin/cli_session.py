@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from celery_breaker.status import Desk
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
 
-__all__ = ["Failure", "UnknownBreaker", "Unreachable", "hint_at", "opened", "quiet"]
+__all__ = ["Failure", "UnknownBreaker", "Unreachable", "opened", "quiet"]
 
 
 class Failure(click.ClickException):
@@ -37,12 +36,6 @@ class UnknownBreaker(Failure):
     """Nothing is known by this name."""
 
     exit_code = 5
-
-
-def hint_at(name: str, names: Iterable[str], *, otherwise: str) -> str:
-    """The end of a message about an unknown breaker: the nearest of these names, or something else to do."""
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 @contextmanager

@@ -15,11 +15,11 @@ import click
 
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, State
-from celery_breaker.errors import ConfigurationError
+from celery_breaker.errors import ConfigurationError, suggestion
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cli_format import as_json
 from celery_breaker.plugin.cli_options import assignments
-from celery_breaker.plugin.cli_session import Failure, UnknownBreaker, hint_at
+from celery_breaker.plugin.cli_session import Failure, UnknownBreaker
 from celery_breaker.settings import Derived
 from celery_breaker.simulation import chart
 from celery_breaker.simulation.plot import check_plot, plot
@@ -40,6 +40,9 @@ _WIDTH = 80
 _LABEL = 16
 _MOST_CHANGES = 12
 """Changes of the state that are listed, the first and the last of them."""
+
+_LEFT_OUT = ("admit_ramp",)
+"""Options that the simulation knows nothing of; each is off by default."""
 
 _CONCURRENCY = 4
 """Slots of a worker where neither the command nor the app says; Celery itself takes one per core."""
@@ -142,14 +145,17 @@ def _policy(breakers: AppBreakers, name: str | None, options: Mapping[str, objec
     """The policy of this breaker, or the defaults; what the command line says goes over it."""
     known = Policy() if name is None else _declared(breakers, name)
     fields = {field.name: getattr(known, field.name) for field in dataclasses.fields(known)}
-    return Policy.from_options({**fields, **options})
+    policy = Policy.from_options({**fields, **options})
+    if left_out := [name for name in _LEFT_OUT if getattr(policy, name)]:
+        click.echo(f"Not played through: {', '.join(left_out)}.", err=True)
+    return dataclasses.replace(policy, **dict.fromkeys(_LEFT_OUT, False))  # type: ignore[arg-type]
 
 
 def _declared(breakers: AppBreakers, name: str) -> Policy:
     policies = breakers.policies
     if not policies.knows(name):
-        hint = hint_at(name, policies.declared, otherwise="leave the name out to try the defaults and --option")
-        raise UnknownBreaker(f"no breaker {name!r} is declared; {hint}")
+        hint = suggestion(name, policies.declared, otherwise="leave the name out to try the defaults and --option")
+        raise UnknownBreaker(f"no breaker {name!r} is declared{hint}")
     return policies.of(name)
 
 

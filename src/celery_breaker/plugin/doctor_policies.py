@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 from celery_breaker.core.policy import Policy
+from celery_breaker.errors import nearest
 from celery_breaker.plugin.doctor_case import Check, Facts, Finding, hint, problem
 
 __all__ = ["CHECKS"]
@@ -80,8 +80,8 @@ def unused(facts: Facts) -> Iterator[Finding]:
     for name in facts.set_up:
         if name in used:
             continue
-        near = difflib.get_close_matches(name, sorted(used - set(facts.set_up)), n=1)
-        meant = f"did you mean {near[0]!r}" if near else "name it in a task's breaker=, or give it tasks=[…]"
+        near = nearest(name, sorted(used - set(facts.set_up)))
+        meant = f"did you mean {near!r}" if near else "name it in a task's breaker=, or give it tasks=[…]"
         yield hint(
             "unused-breaker",
             f"no task is behind breaker {name!r}, which the settings declare",

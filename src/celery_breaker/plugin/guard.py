@@ -158,7 +158,7 @@ class Guard:
             if said is Admission.REFUSE:
                 self._refuse(request, cell)
                 return
-            if said is Admission.ADMIT:
+            if said is Admission.ADMIT or (said is Admission.PLACE and self._on_ramp(request, cell)):
                 tickets.append(cell.ticket)
             else:
                 asking.append(cell)
@@ -166,6 +166,12 @@ class Guard:
             self._turnstile.ask(request, asking, tickets)
             raise SetAside(request.id)
         self._admit(request, tickets)
+
+    def _on_ramp(self, request: Gated, cell: Cell) -> bool:
+        """Whether the request has a place on the ramp: its release gave it one, or this process has one left."""
+        note = Note.of(request.message.headers)
+        released = note.deferrals and note.breaker == cell.name and cell.policy.on_open != "retry"
+        return bool(released) or self.registry.take_place(cell)
 
     def _admit(self, request: Gated, tickets: list[Ticket]) -> None:
         request.tickets = tuple(tickets)

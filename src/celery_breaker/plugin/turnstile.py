@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from celery.exceptions import TaskRevokedError
 
+from celery_breaker.core.machine import Admission
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
@@ -24,6 +25,10 @@ __all__ = ["Gated", "SetAside", "Turnstile"]
 
 _AFTER_HARD_LIMIT = 5.0
 """Seconds that a permit outlasts the task's hard time limit, for the news of it to arrive."""
+
+
+_ON_RAMP = 100
+"""Requests of one breaker that may wait for places on the ramp, which come several at a time."""
 
 
 class Gated(Protocol):
@@ -98,6 +103,8 @@ class Turnstile:
 
     def _in_vain(self, request: Gated, cell: Cell) -> bool:
         """Whether there is no permit to be hoped for; what was parked may have been released to get just that one."""
+        if self._registry.admission(cell) is Admission.PLACE:
+            return self._registry.full(cell) or self._held[cell.name] >= _ON_RAMP
         if self._held[cell.name] >= 2 * cell.policy.half_open_calls:
             return True
         return self._registry.full(cell) and not Note.of(request.message.headers).deferrals

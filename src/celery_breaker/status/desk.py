@@ -5,7 +5,6 @@ Workers that lose the store go on with breakers of their own. Here that would be
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from celery_breaker.core.journal import Book, Entry, Event
@@ -15,7 +14,7 @@ from celery_breaker.core.record import Value
 from celery_breaker.core.windows import Totals
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
-from celery_breaker.errors import ConflictError, OutOfReachError, StoreError, UnknownBreakerError
+from celery_breaker.errors import ConflictError, OutOfReachError, StoreError, UnknownBreakerError, suggestion
 from celery_breaker.status.actions import Action, tune
 from celery_breaker.status.model import Status, status_of
 from celery_breaker.status.ports import Catalogue, Fleet, ParkedTask, Yard
@@ -200,6 +199,5 @@ def require_known(
         raise UnknownBreakerError(f"{name!r} is a template for names; name one of its breakers")
     if catalogue.knows(name) or name in (known := others()):
         return
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = suggestion(name, known, otherwise="")
     raise UnknownBreakerError(f"no breaker {name!r} is declared or {otherwise}{hint}")
