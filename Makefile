@@ -39,15 +39,15 @@ $(VENV)/.stamp-wheel: $(SOURCES) pyproject.toml README.md LICENSE $(VENV)/.stamp
 
 # The extras' dependencies change with pyproject.toml only, so a changed source file does not resolve them again.
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo,memcached,sqlalchemy,prometheus,opentelemetry,web,async]" --group test
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,prometheus,opentelemetry,web,async]" --group test
 	@touch $@
 
 $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo]"
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,web]" --group demo
 	@touch $@
 
 $(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo,django,memcached,sqlalchemy,web]" --group bench --requirement bench/requirements.txt
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,web]" --group bench --requirement bench/requirements.txt
 	@touch $@
 
 $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import celery_breaker
+from tests.support.oldest import oldest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(celery_breaker.__file__).parent
@@ -28,6 +29,11 @@ def test_the_wheel_carries_every_file_of_the_package() -> None:
 
     assert "py.typed" in files(PACKAGE)
     assert files(PACKAGE) == files(ROOT / "src" / "celery_breaker")
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_the_package_allows() -> None:
+    written = (ROOT / "tests" / "oldest.txt").read_text().splitlines()
+    assert written[1:] == oldest(), "run: python -m tests.support.oldest > tests/oldest.txt"
 
 
 def test_metadata() -> None:
