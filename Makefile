@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 .NOTPARALLEL:
-.PHONY: help venv demo screenshots test chaos bench mutants services lint clean
+.PHONY: help venv demo screenshots test chaos bench mutants services lint package clean
 
 help:
 	@echo "make demo      watch an outage pass, in the terminal (about a minute); HOLD=1 stays up, with the dashboard"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
 	@echo "make mutants   breaks core/ in a thousand small ways, and counts which of them its tests notice"
 	@echo "make lint      ruff, mypy, pyright and the import contracts"
+	@echo "make package   builds what would be published, in dist/, and checks it"
 	@echo "make screenshots  the pictures of the dashboard in docs/"
 	@echo "make services  install the servers that tests start: Redis, RabbitMQ, memcached, PostgreSQL, MariaDB, chromium (Debian, needs root or sudo)"
 	@echo "make venv      only set up .venv"
@@ -52,6 +53,10 @@ $(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv 
 
 $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
 	$(PIP) install --group mutants
+	@touch $@
+
+$(VENV)/.stamp-package: pyproject.toml $(VENV)/.stamp-venv
+	$(PIP) install --group package
 	@touch $@
 
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
@@ -93,6 +98,15 @@ lint: $(VENV)/.stamp-lint
 	$(BIN)/mypy $(WITHOUT_TYPES) tests/typing/bare.py
 	$(BIN)/pyright
 	PYTHONPATH=src $(BIN)/lint-imports
+
+# The wheel is built from the source distribution, so both are tried.
+package: $(VENV)/.stamp-package $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/pytest -q tests/package
+	$(BIN)/python -m tests.package.importing
 
 services:
 	.ci/services

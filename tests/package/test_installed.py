@@ -10,7 +10,7 @@ from pathlib import Path
 import celery_breaker
 from tests.support.oldest import oldest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PACKAGE = Path(celery_breaker.__file__).parent
 
 
