@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -112,6 +113,39 @@ def test_a_retry_goes_back_to_its_queue_with_an_eta(world: World) -> None:
     world.work()
     assert world.lot.moved[0].queue == "celery"
     assert world.lot.moved[0].headers["eta"]
+
+
+class Django:
+    """In the place of `django.db`: raises, as it does, where there are no settings."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, configured: bool) -> None:
+        self.closed = 0
+        self.configured = configured
+        monkeypatch.setitem(sys.modules, "django.db", self)
+        monkeypatch.setitem(sys.modules, "django.conf", SimpleNamespace(settings=self))
+
+    def close_old_connections(self) -> None:
+        if not self.configured:
+            raise RuntimeError("settings are not configured")
+        self.closed += 1
+
+
+def test_a_django_that_was_imported_and_not_set_up_does_not_keep_tasks_from_being_set_aside(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    django = Django(monkeypatch, configured=False)
+    world.refuse("1")
+    world.work()
+    assert (len(world.lot.moved), django.closed) == (1, 0)
+
+
+def test_stale_connections_of_django_are_closed_before_tasks_are_set_aside(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    django = Django(monkeypatch, configured=True)
+    world.refuse("1")
+    world.work()
+    assert (len(world.lot.moved), django.closed) == (1, 1)
 
 
 def test_what_was_parked_is_told_once(world: World) -> None:

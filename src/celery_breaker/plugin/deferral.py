@@ -300,7 +300,8 @@ def _einfo(exc: Exception) -> ExceptionInfo:
 
 def close_stale_database_connections() -> None:
     """Django keeps a connection for each thread, and closes stale ones only where a request or a task ends."""
-    if (db := sys.modules.get("django.db")) is not None:
+    db = sys.modules.get("django.db")  # which a library may have imported where nobody uses Django
+    if db is not None and sys.modules["django.conf"].settings.configured:
         db.close_old_connections()
 
 
