@@ -16,7 +16,10 @@ STRICT = ("-W", "error", "-bb")
 """A warning is an error, and so is a comparison of bytes with text."""
 
 DRIVERS = ("django", "jinja2", "opentelemetry", "prometheus_client", "pymemcache", "redis", "sqlalchemy", "starlette")
-LATE = ("plugin.agent", "plugin.app", "plugin.bootsteps", "plugin.cli", "plugin.guard", "web", "metrics", "simulation")
+LATE = (
+    *("plugin.agent", "plugin.app", "plugin.bootsteps", "plugin.cli", "plugin.guard", "plugin.publishing"),
+    *("metrics", "simulation", "web"),
+)
 """What only workers, beat, commands and pages need."""
 
 ALONE = """

@@ -13,7 +13,7 @@ from kombu import Message
 
 from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin.deferral import Deferrer, Refused
+from celery_breaker.plugin.deferral import Deferrer, Refused, close_stale_database_connections
 from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import Move
@@ -115,39 +115,6 @@ def test_a_retry_goes_back_to_its_queue_with_an_eta(world: World) -> None:
     assert world.lot.moved[0].headers["eta"]
 
 
-class Django:
-    """In the place of `django.db`: raises, as it does, where there are no settings."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, configured: bool) -> None:
-        self.closed = 0
-        self.configured = configured
-        monkeypatch.setitem(sys.modules, "django.db", self)
-        monkeypatch.setitem(sys.modules, "django.conf", SimpleNamespace(settings=self))
-
-    def close_old_connections(self) -> None:
-        if not self.configured:
-            raise RuntimeError("settings are not configured")
-        self.closed += 1
-
-
-def test_a_django_that_was_imported_and_not_set_up_does_not_keep_tasks_from_being_set_aside(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    django = Django(monkeypatch, configured=False)
-    world.refuse("1")
-    world.work()
-    assert (len(world.lot.moved), django.closed) == (1, 0)
-
-
-def test_stale_connections_of_django_are_closed_before_tasks_are_set_aside(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    django = Django(monkeypatch, configured=True)
-    world.refuse("1")
-    world.work()
-    assert (len(world.lot.moved), django.closed) == (1, 1)
-
-
 def test_what_was_parked_is_told_once(world: World) -> None:
     world.refuse("1")
     world.refuse("2")
@@ -171,3 +138,16 @@ def test_meters_are_told_of_a_task_when_it_has_been_set_aside_and_not_before(wor
     assert told == []
     world.work()
     assert told == [("svc", "park"), ("svc", "retry")]
+
+
+def test_django_that_is_imported_and_not_set_up_keeps_nothing_from_being_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+    db = SimpleNamespace(close_old_connections=lambda: asked.append(True))
+    monkeypatch.setitem(sys.modules, "django.db", db)
+    for configured in (False, True):
+        conf = SimpleNamespace(settings=SimpleNamespace(configured=configured))
+        monkeypatch.setitem(sys.modules, "django.conf", conf)
+        close_stale_database_connections()
+        assert asked == [True] * configured
