@@ -1,4 +1,4 @@
-"""Stands in the way of all that an app publishes; what is done there is in `publishing`, imported by the first publish."""
+"""Stands in the way of all that an app publishes; what it does there is in `publishing`, imported at the first."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ _KEPT = "_celery_breaker_publisher"
 def _by_way_of_the_breakers(
     self: Celery, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
 ) -> AsyncResult[Any]:
-    publisher: Publisher | None = self.__dict__.get(_KEPT)
-    if publisher is None:
-        from celery_breaker.plugin.publishing import Publisher
-
-        publisher = self.__dict__.setdefault(_KEPT, Publisher(self))
+    publisher: Publisher = self.__dict__.get(_KEPT) or _publisher_of(self)
     return publisher.send(name, args, kwargs, more, options)
+
+
+def _publisher_of(app: Celery) -> Publisher:
+    from celery_breaker.plugin.publishing import Publisher
+
+    publisher: Publisher = app.__dict__.setdefault(_KEPT, Publisher(app))
+    return publisher
 
 
 def stand_in_the_way() -> None:

@@ -12,7 +12,7 @@ from celery import _state as celery_state
 from celery import signals as celery_signals
 
 from celery_breaker.engine.registry import close_all
-from celery_breaker.plugin import current, front, maintenance, tend  # noqa: F401  (`current` knows whose are meant)
+from celery_breaker.plugin import current, front, tend  # noqa: F401  (`current` knows whose are meant)
 from celery_breaker.plugin.tend import TEND
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ front.stand_in_the_way()
 @celery_state.connect_on_app_finalize
 def _on_app_finalize(app: Celery) -> None:
     """An app is complete: whoever lists its tasks, as forms for a schedule do, finds those of maintenance."""
+    from celery_breaker.plugin import maintenance
+
     maintenance.register(app)
 
 
