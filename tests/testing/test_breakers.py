@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 
 from celery_breaker import Breaker, BreakerError, BreakerOpen, BreakerTask, ConfigurationError, Mode, Policy
-from celery_breaker.engine import default
+from celery_breaker.engine import default, stage
 from celery_breaker.errors import UnknownBreakerError
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.testing import Breakers, attached, forced, in_memory
@@ -22,7 +22,7 @@ from tests.testing.conftest import make_app
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where there is no app."""
     monkeypatch.setattr(default, "_provider", None)
-    monkeypatch.setattr("celery_breaker.testing.house._provider", None)
+    monkeypatch.setattr(stage, "_finder", None)
 
 
 @pytest.mark.parametrize(("word", "state", "mode"), [

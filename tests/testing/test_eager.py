@@ -323,3 +323,41 @@ def test_afterwards_eager_tasks_run_as_ever(app: Celery, charge: AnyTask, bank: 
     assert charge.__dict__.get("run") is run
     bank.down = True
     assert [charge.delay(n).state for n in range(5)] == ["FAILURE"] * 5
+
+
+def test_a_failure_may_set_its_own_task_aside(app: Celery, memory: Breakers, bank: Bank) -> None:
+    @app.task(
+        shared=False, base=BreakerTask, breaker="kept", breaker_options={"defer_failures": True, "max_failures": 2}
+    )
+    def kept(order: int) -> object:
+        return bank(order)
+
+    bank.down = True
+    results = [kept.delay(order) for order in range(3)]
+    assert [result.state for result in results] == ["DEFERRED"] * 3
+    assert (bank.calls, memory.state("kept")) == ([0, 1], "open")
+    bank.down = False
+    memory.clock.advance(30)
+    memory.release("kept")
+    assert [result.get() for result in results] == [0, 1, 2]
+
+
+def test_a_retry_beyond_the_budget_is_deferred(app: Celery, memory: Breakers, bank: Bank) -> None:
+    options = {"retry_budget": 0.1, "max_failures": 100}
+
+    @app.task(
+        shared=False,
+        base=BreakerTask,
+        breaker="thrifty",
+        breaker_options=options,
+        autoretry_for=(OSError,),
+        max_retries=20,
+        retry_backoff=False,
+    )
+    def thrifty(order: int) -> object:
+        return bank(order)
+
+    bank.down = True
+    result = thrifty.delay(1)
+    assert (result.state, memory.state("thrifty")) == ("DEFERRED", "closed")
+    assert 1 < len(bank.calls) < 20

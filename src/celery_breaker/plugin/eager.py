@@ -123,7 +123,7 @@ class EagerGate:
         if task.name in self._runs:
             return
         self._runs[task.name] = task.__dict__.get("run")
-        if guard.has_fallback or guard.judged_inside:
+        if guard.has_fallback or guard.judged_inside or guard.defers:
             wrap_run(task)
         run: Callable[..., Any] = task.run
 
@@ -141,7 +141,8 @@ class EagerGate:
             return seat.result
         token = _seat.set(seat)
         try:
-            return _apply(seat.task, seat.args, seat.kwargs, **seat.options)
+            ended = _apply(seat.task, seat.args, seat.kwargs, **seat.options)
+            return ended if seat.cleared else seat.result  # its failure may have set it aside
         finally:
             _seat.reset(token)
 
@@ -149,13 +150,13 @@ class EagerGate:
         """Whether the call is to run, be it to fail; else it was set aside."""
         with self._deciding:
             guard = self._guard(seat.task)
-            seat.registry = guard.registry
+            seat.guard = guard
             try:
                 guard.gate(seat)
             except SetAside:
                 pass
             else:
-                return True
+                seat.clear()
         if not seat.decided.wait(_PATIENCE):
             raise BreakerError(f"no permit was won or refused for task {seat.task.name} within {_PATIENCE:g} s")
         return seat.cleared

@@ -13,7 +13,7 @@ from celery_breaker.plugin.deferral import Deferrer, Refused
 from celery_breaker.plugin.eager_seat import EagerMessage, Seat
 from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Move, parked_task
+from celery_breaker.plugin.parking import Held, Move, parked_task
 from celery_breaker.status import ParkedTask, Waiting
 from celery_breaker.testing import Deferred
 
@@ -95,7 +95,7 @@ class EagerLot:
         """Nothing waits."""
         return None
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
         """See `Lot.release`: runs them. Raises at the end what the first one raised that lets its errors out."""
         released = self._of(name)[:count]
         with self._lock:
@@ -153,7 +153,7 @@ class EagerDeferrer(Deferrer):
 
     def _record(self, refused: Refused, move: Move) -> None:
         assert refused.cell is not None
-        _seat_of(refused.message).set_aside(move.headers, self._info(refused.cell, move))
+        _seat_of(refused.message).set_aside(move.headers, self._info(refused, refused.cell, move))
 
     def _fail(self, refused: Refused) -> None:
         error = refused.error

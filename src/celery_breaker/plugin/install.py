@@ -1,22 +1,22 @@
-"""Installing: the bootsteps, the agent's task and its entry in beat's schedule, once per app and by itself."""
+"""Installing: the bootsteps, the agent's task and its entry in beat's schedule, once per app and by itself.
+
+Who imports `celery_breaker` imports this; what only workers, beat and commands need is imported by them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from celery import Celery
 from celery import _state as celery_state
 from celery import signals as celery_signals
 
 from celery_breaker.engine.registry import close_all
-from celery_breaker.plugin import maintenance, publishing, tend
-from celery_breaker.plugin.app import breakers_of, current_app
+from celery_breaker.plugin import current, front, tend  # noqa: F401  (`current` knows whose are meant)
 from celery_breaker.plugin.tend import TEND
-from celery_breaker.testing import house as houses
 
 if TYPE_CHECKING:
-    from celery_breaker.testing.house import House
+    from celery import Celery
 
 __all__ = ["install"]
 
@@ -36,12 +36,14 @@ def install(app: Celery) -> None:
     app.steps["consumer"].add(ConsumerStep)
 
 
-publishing.stand_in_the_way()
+front.stand_in_the_way()
 
 
 @celery_state.connect_on_app_finalize
 def _on_app_finalize(app: Celery) -> None:
     """An app is complete: whoever lists its tasks, as forms for a schedule do, finds those of maintenance."""
+    from celery_breaker.plugin import maintenance
+
     maintenance.register(app)
 
 
@@ -66,6 +68,8 @@ def _on_pool_process_shutdown(**_: Any) -> None:
 @celery_signals.beat_init.connect(weak=False)
 def _on_beat_init(sender: Any = None, **_: Any) -> None:
     """Beat starts: remind the agent, if there is anything to tend."""
+    from celery_breaker.plugin.app import breakers_of
+
     app = sender.app
     breakers = breakers_of(app)
     if not breakers.policies.guarded:
@@ -80,16 +84,3 @@ def _on_beat_init(sender: Any = None, **_: Any) -> None:
     scheduler = sender.scheduler
     if TEND not in scheduler.schedule:
         scheduler.update_from_dict({TEND: app.conf.beat_schedule[TEND]})
-
-
-def _house_of(app: object) -> House | None:
-    """For tests alone, so what that takes is imported only then."""
-    wanted = current_app() if app is None else getattr(app, "_get_current_object", lambda: app)()
-    if not isinstance(wanted, Celery):
-        return None
-    from celery_breaker.plugin.rehearsal import house_of_app
-
-    return house_of_app(wanted)
-
-
-houses.provide(_house_of)

@@ -101,7 +101,7 @@ class AppHouse:
 
     @property
     def _driver(self) -> str:
-        return str(self._app.connection_for_write().transport.driver_type)
+        return str(self._app.connection_for_write().transport_cls)  # no driver is needed to know this
 
     def deferred(self, *, elsewhere: bool = True) -> list[Deferred]:
         """See `House.deferred`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery.exceptions import TimeLimitExceeded
@@ -13,13 +15,16 @@ from celery.worker.request import Request
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
+from celery_breaker.plugin.failures import Deferrable, FailureDeferred, first_failed, outcomes_of
 from celery_breaker.plugin.inside import TICKETS
-from celery_breaker.plugin.outcomes import Ended, hand_over
+from celery_breaker.plugin.outcomes import Ended, lost_process
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.guard import Guard
 
 __all__ = ["GuardedRequest", "guarded_request"]
+
+logger = logging.getLogger(__name__)
 
 
 class GuardedRequest(Request):
@@ -31,6 +36,8 @@ class GuardedRequest(Request):
 
     guard: ClassVar[Guard]
     tickets: tuple[Ticket, ...] | None = None
+    deferrable: Deferrable | None = None
+    deferred = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -40,14 +47,16 @@ class GuardedRequest(Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """See `celery.worker.request.Request`; every failure comes by here but hard time limits."""
-        if self.tickets:
-            self.settle(_exception_of(exc_info), runtime=None)
+        if self.tickets and self.settle(_exception_of(exc_info), runtime=None, recorded=False):
+            return None
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         """See `celery.worker.request.Request`; a soft limit shows as an exception, if the task lets it out."""
         if self.tickets and not soft:
-            self.settle(TimeLimitExceeded(timeout), runtime=None)
+            self.settle(TimeLimitExceeded(timeout), runtime=None, recorded=False)
+        if self.deferred and not soft:
+            return None
         return super().on_timeout(soft, timeout)
 
     @property
@@ -56,16 +65,53 @@ class GuardedRequest(Request):
         request: Any = self
         return bool(request._already_cancelled or request._already_revoked)
 
-    def settle(self, exception: BaseException | None, *, runtime: float | None) -> None:
-        """Hand over the outcome, once. Never raises."""
-        tickets, self.tickets = self.tickets, ()
-        ended = Ended(
-            exception,
-            runtime=runtime,
-            ours=bool(getattr(worker_state, "should_terminate", None)) or self._called_off,
-            inside=TICKETS in self.request_dict,
-        )
-        hand_over(self.guard.registry, tickets or (), ended, task=self.name, task_id=self.id)
+    def settle(self, exception: BaseException | None, *, runtime: float | None, recorded: bool = True) -> bool:
+        """Hand over the outcome, once; whether the task is set aside, so that its end is not one. Never raises.
+
+        ``recorded``: the pool process has recorded how it ended, if it saw it end.
+        """
+        tickets, self.tickets = self.tickets or (), ()
+        try:
+            outcomes = self._outcomes(tickets, exception, runtime)
+            for outcome in outcomes:
+                self.guard.registry.report(replace(outcome, task=self.name, task_id=self.id))
+            self._set_aside(exception, outcomes, recorded=recorded)
+        except Exception:
+            logger.exception("the outcome of task %s[%s] is lost", self.name, self.id)
+        return self.deferred
+
+    def _outcomes(
+        self, tickets: tuple[Ticket, ...], exception: BaseException | None, runtime: float | None
+    ) -> list[Outcome]:
+        ours = bool(getattr(worker_state, "should_terminate", None)) or self._called_off
+        ended = Ended(exception, runtime=runtime, ours=ours)
+        return outcomes_of(tickets, ended, charge=self.request_dict.get(TICKETS))
+
+    def _set_aside(self, exception: BaseException | None, outcomes: list[Outcome], *, recorded: bool) -> None:
+        """Set the task aside if the pool decided so, or could not decide because it hung or died."""
+        if self.deferrable is None or self._already_revoked:  # type: ignore[attr-defined]
+            return
+        if isinstance(exception, FailureDeferred):
+            chosen: int | None = exception.chosen
+        elif recorded or not lost_process(exception) or self._celery_goes_on(exception):
+            return
+        else:
+            chosen = first_failed(outcomes, self.deferrable.names)
+        if chosen is not None:
+            self.guard.set_failure_aside(self, outcomes[chosen])
+            self.deferred = True
+
+    def _celery_goes_on(self, exception: BaseException | None) -> bool:
+        """Whether a lost process is no failure to Celery: the task had succeeded before, or is sent again."""
+        task: Any = self.task
+        if isinstance(exception, TimeLimitExceeded):
+            return False
+        if getattr(task, "retry_on_worker_lost", False):
+            retries: Any = self.request_dict.get("retries") or 0
+            if task.max_retries is None or retries < task.max_retries:
+                return True
+        succeeded = getattr(self, "_success_was_stored", None)
+        return bool(succeeded is not None and succeeded())
 
     def let_go(self) -> None:
         """The request will not run after all: its permits are free again."""
@@ -83,7 +129,7 @@ def _gated(execute: Any) -> Any:
             cell = guard.cell
             if cell is not None:
                 ticket = cell.ticket
-                if cell.passing and cell.known and not guard.judged_inside:
+                if cell.passing and cell.known and cell.direct:
                     self.tickets = (ticket,)
                 else:
                     guard.gate(self)
@@ -109,8 +155,8 @@ def _heard(on_success: Any) -> Any:
                 guard.registry.succeeded(tickets[0])
             else:
                 self.settle(None, runtime=failed__retval__runtime[2])
-        elif tickets:
-            self.settle(_exception_of(failed__retval__runtime[1]), runtime=failed__retval__runtime[2])
+        elif tickets and self.settle(_exception_of(failed__retval__runtime[1]), runtime=failed__retval__runtime[2]):
+            return None
         return on_success(self, failed__retval__runtime, **kwargs)
 
     return heard

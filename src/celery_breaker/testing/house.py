@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol
+from typing import Protocol, cast
 
 from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record
-from celery_breaker.engine import default
+from celery_breaker.engine import default, stage
 from celery_breaker.engine.registry import Registry
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.testing.deferred import Deferred
 
-__all__ = ["House", "Make", "house_of", "provide"]
+__all__ = ["House", "Make", "house_of"]
 
 Make = Callable[[Callable[[str], Policy] | None], Registry]
 """Makes a registry for whoever says what its policies are; ``None``: the defaults."""
@@ -58,22 +58,13 @@ class House(Protocol):
         ...
 
 
-_provider: Callable[[object], House | None] | None = None
-
-
-def provide(provider: Callable[[object], House | None]) -> None:
-    """Let ``provider`` find the house of an app, or of the current one for ``None``."""
-    global _provider  # noqa: PLW0603 -- one per process, set once as the plugin is imported
-    _provider = provider
-
-
 def house_of(app: object | None) -> House:
     """The house of an app, of the current app, or else of this process.
 
     Raises:
         ConfigurationError: this is no app.
     """
-    house = _provider(app) if _provider is not None else None
+    house = cast("House | None", stage.found(app))
     if house is None and app is not None:
         raise ConfigurationError(f"{app!r} is no Celery app; give the app itself, or nothing for the current one")
     return house or _NoApp()
