@@ -28,4 +28,4 @@ def charge(order: int) -> str:
 def check_out(order: int) -> str:
     """What the web process says to a customer."""
     result = charge.delay(order)
-    return "your payment waits for the bank" if result.state == "DEFERRED" else "thank you"
+    return "your payment waits for the bank" if str(result.state) == "DEFERRED" else "thank you"

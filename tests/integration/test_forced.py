@@ -19,6 +19,7 @@ pytestmark = pytest.mark.fleet(
         "imports": ["tests.integration.tasks", "tests.integration.guarded"],
         "breakers": {"svc": {}},
         "breaker_tend_interval": 1.0,
+        "breaker_bus": False,  # so that workers hear of it when they look, and whoever does not wait is too early
     },
 )
 

@@ -79,7 +79,9 @@ class EagerGate:
     def _let_go(self) -> None:
         """Tasks are as they were before."""
         for name, run in self._runs.items():
-            task = self._breakers.app.tasks[name]
+            task = self._breakers.app.tasks.get(name)
+            if task is None:
+                continue
             if run is None:
                 task.__dict__.pop("run", None)
             else:

@@ -20,6 +20,7 @@ from celery_breaker.plugin.eager import EagerGate
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import Lot
 from celery_breaker.plugin.yard import AppYard
+from celery_breaker.settings.urls import scheme_of
 from celery_breaker.status.desk import require_known
 from celery_breaker.stores.memory import MemoryStore
 from celery_breaker.testing import Deferred
@@ -95,13 +96,16 @@ class AppHouse:
 
     def _sweep(self) -> None:
         self._gate.lot.clear()
-        if self._driver == "memory":
+        if self._scheme == "memory":
             for name in self._names():
                 self._yard.purge(name)
 
     @property
-    def _driver(self) -> str:
-        return str(self._app.connection_for_write().transport_cls)  # no driver is needed to know this
+    def _scheme(self) -> str:
+        """What kind of broker it is, without loading a driver for it."""
+        conf = self._app.conf
+        url = conf.broker_write_url or conf.broker_url or ""
+        return scheme_of(url if isinstance(url, str) else str([*url, ""][0]))
 
     def deferred(self, *, elsewhere: bool = True) -> list[Deferred]:
         """See `House.deferred`."""
@@ -110,7 +114,7 @@ class AppHouse:
 
     @property
     def _looks_elsewhere(self) -> bool:
-        return not self.eager or self._driver in _NEARBY
+        return not self.eager or self._scheme in _NEARBY
 
     def _parked(self) -> list[Deferred]:
         lot = self._breakers.open_lot()
