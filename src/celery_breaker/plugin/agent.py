@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from celery_breaker.plugin.parking import Lot
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.app import AppBreakers
+    from celery_breaker.status import Waiting
 
 __all__ = ["Agent"]
 
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 LEASE = "agent"
 """Key of the agent's lease in the store."""
+
+_SEARCH = ""
+"""Under which the search's own complaint is kept; no breaker has this name."""
 
 _FORGET_AFTER = 86_400.0
 """Seconds after which a dynamic breaker that has stayed closed is forgotten."""
@@ -92,7 +96,7 @@ class Agent:
         self._lot: Lot | None = None
         self._holder = f"{self._registry.worker}:{os.getpid()}:{id(self):x}"
         self._memory = _Memory()
-        self._full_at = 0.0
+        self._full_at = self._search_at = 0.0
         self._late: set[str] = set()
         self._complaints: dict[str, str] = {}
 
@@ -142,14 +146,34 @@ class Agent:
         names = {name for name in registry.link.run(lambda store: store.names()) if is_name(name)}
         registry.refresh(names | set(registry.cells))
         declared = self._breakers.policies.names()
-        for name in {*names, *declared}:
-            cell = registry.cell(name)
-            if not _idle(cell.record):
+        cells = [registry.cell(name) for name in {*names, *declared}]
+        idle = [cell for cell in cells if _idle(cell.record)]
+        waiting = self._search([cell.name for cell in idle])
+        for cell in idle:
+            if cell.name not in waiting:
                 continue
-            if self._size(name):
-                self._late.add(name)
-            elif name not in declared and self._unused(cell):
-                registry.forget(name)
+            if waiting[cell.name].size:
+                self._late.add(cell.name)
+            elif cell.name not in declared and self._unused(cell):
+                registry.forget(cell.name)
+
+    def _search(self, names: list[str]) -> Mapping[str, Waiting]:
+        """What is parked for breakers that nobody expects it for; nothing, if a search was lately or is not possible."""
+        now = self._registry.clock()
+        if not names or now < self._search_at:
+            return {}
+        try:
+            lot = self._open_lot()
+            waiting = lot.look(names)
+            self._search_at = now + lot.pace.search
+        except Exception as exc:
+            if (complaint := repr(exc)) != self._complaints.get(_SEARCH):
+                logger.warning("parked tasks cannot be counted, tried again with the next round: %s", complaint)
+            self._complaints[_SEARCH] = complaint
+            self._drop_lot()
+            return {}
+        self._complaints.pop(_SEARCH, None)
+        return waiting
 
     def _unused(self, cell: Cell) -> bool:
         """Closed for long, with no word of an operator, and not called."""
@@ -190,32 +214,34 @@ class Agent:
         if said in (machine.Admission.ADMIT, machine.Admission.PLACE):
             return self._drain(cell, record)
         if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
-            self._probe(cell, record)
-            return tending.STEP
+            return self._probe(cell, record)
         return self._until_due(cell, record)
 
     def _until_due(self, cell: Cell, record: Record) -> float:
         left = machine.retry_after(record, self._registry.link.now())
         return self._interval if left is None else min(max(left, 0.01), self._interval)
 
-    def _probe(self, cell: Cell, record: Record) -> None:
+    def _probe(self, cell: Cell, record: Record) -> float:
+        """Have the service tried, if nobody is at it; seconds until it may be worth while to look again."""
         if cell.policy.health_check is not None:
             self._check_health(cell)
-            return
+            return tending.STEP
         probing = self._memory.probing.setdefault(cell.name, _Probing())
         key, now = (record.generation, record.successes), self._registry.clock()
         if probing.key != key:
             probing.key, probing.patience = key, 0.0
         if not self._registry.permit_free(cell):
             probing.patience = 0.0  # it is being probed; should that lease run out, another follows at once
-            return
+            return tending.STEP
         if probing.patience and now - probing.at < probing.patience:
-            return
+            return tending.STEP
         probing.patience = tending.patience_after(probing.patience, cell.policy)
         if released := self._release(cell.name, cell.policy.half_open_calls, ahead=True):
             name = cell.name
             logger.debug("breaker %r: %d parked tasks released as probes", name, released, extra=about(cell.record))
             probing.at = now
+            return tending.STEP
+        return max(tending.STEP, self._open_lot().pace.again)
 
     def _check_health(self, cell: Cell) -> None:
         """Run the user's check in a thread of its own; one that hangs past the probe's timeout is a failure."""
@@ -252,10 +278,13 @@ class Agent:
         size, now = self._size(name), registry.clock()
         draining = self._memory.draining.get(name)
         if size == 0:
-            if registry.link.now() - (record.recovering or record.since) > tending.GRACE and name not in self._late:
+            pace = self._open_lot().pace
+            closed = registry.link.now() - (record.recovering or record.since)
+            empty = closed if draining is None else now - draining.at
+            if closed > tending.GRACE + pace.settles and empty >= pace.settles and name not in self._late:
                 self._memory.draining.pop(name, None)
                 registry.change(cell, lambda record, now: machine.drained(record))
-            return tending.STEP
+            return max(tending.STEP, pace.again)
         depth = self._open_lot().target_depth(name)
         if draining is None or draining.generation != record.generation:
             draining = self._memory.draining[name] = _Draining(record.generation, depth, now - tending.STEP)

@@ -160,6 +160,10 @@ class AppBreakers:
             return parking_redis.RedisLot(self.app)
         if parking_amqp.serves(connection):
             return parking_amqp.AmqpLot(self.app)
+        if connection.transport.driver_type == "sqs":
+            from celery_breaker.plugin.parking_sqs import SqsLot  # where boto is installed
+
+            return SqsLot(self.app)
         return parking_local.LocalLot(self.app) if parking_local.serves(connection) else PortableLot(self.app)
 
     def _signal(self, change: Change) -> None:

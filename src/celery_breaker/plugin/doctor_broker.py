@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from kombu import Queue
 
+from celery_breaker.errors import BrokerError
 from celery_breaker.plugin import parking_amqp
 from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.doctor_case import BrokerFacts
 from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking_start import missing_queues
 from celery_breaker.settings.urls import redacted, shown
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def broker_facts(app: Celery, breakers: Iterable[str]) -> BrokerFacts:
     connection: Connection | None = None
     try:
         connection = connected(app, timeout=2)
-        parking = {queue: redacted(why, *secret) for queue, why in _parking(connection, breakers)}
+        found = _parking_sqs(app, breakers) if transport.driver_type == "sqs" else _parking(connection, breakers)
+        parking = {queue: redacted(why, *secret) for queue, why in found}
     except Exception as exc:  # transports raise what they like
         error = redacted(_one_line(exc), *secret)
     finally:
@@ -70,6 +73,23 @@ def _parking(connection: Connection, breakers: Iterable[str]) -> Iterator[tuple[
             trial(connection, queue)
         except (*connection.channel_errors, *connection.connection_errors) as exc:
             yield queue, _one_line(exc)
+
+
+def _parking_sqs(app: Celery, breakers: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The same on Amazon SQS, where a queue that is asked for in kombu's way is made."""
+    from celery_breaker.plugin.parking_sqs import SqsLot  # where boto is installed
+
+    wanted, lot = list(breakers)[:_MOST], SqsLot(app)
+    for queue in missing_queues(app, wanted):
+        yield queue, "predefined_queues does not list it"
+    try:
+        for breaker in wanted:
+            try:
+                lot.size(breaker)
+            except BrokerError as exc:
+                yield lot.place(breaker, ""), _one_line(exc)
+    finally:
+        lot.close()
 
 
 def _try(connection: Connection, queue: str) -> None:

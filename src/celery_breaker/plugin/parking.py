@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from celery import Celery
     from kombu import Connection, Message
 
-__all__ = ["QUARANTINE", "Lot", "Move", "PortableLot", "origin_queue", "parked_task", "parking_queue", "release_queue"]
+__all__ = [
+    "QUARANTINE",
+    "Lot",
+    "Move",
+    "Pace",
+    "PortableLot",
+    "origin_queue",
+    "parked_task",
+    "parking_queue",
+    "release_queue",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +75,36 @@ class Move:
     current: Callable[[], bool] = lambda: True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often it is worth while to look into parking queues; seconds.
+
+    Attributes:
+        settles: for which a queue must have looked empty before it surely is.
+        again: before another look into a queue that was found empty.
+        search: between two searches for tasks that nobody expects to be parked.
+    """
+
+    settles: float = 0.0
+    again: float = 0.0
+    search: float = 0.0
+
+
 class Lot(Protocol):
     """Moves messages to, from and between queues of one broker. Not thread-safe: one lot per thread.
 
     Every method may raise the transport's connection and channel errors; nothing is lost then, and `close` followed
     by another try is the cure.
     """
+
+    @property
+    def pace(self) -> Pace:
+        """How often to look."""
+        ...
+
+    def place(self, name: str, origin: str) -> str:
+        """The queue in which a breaker's tasks from the queue ``origin`` are parked. Connects to nothing."""
+        ...
 
     def move(self, moves: Sequence[Move]) -> None:
         """Put each message where it is to go, then acknowledge it."""
@@ -161,7 +195,14 @@ def release_queue(headers: object) -> str:
 
 
 class PortableLot:
-    """Implements `Lot` on any transport, one message at a time."""
+    """Implements `Lot` on any transport, one message at a time.
+
+    Attributes:
+        kept: properties that go along with a message.
+    """
+
+    pace = Pace()
+    kept = _KEPT
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -180,6 +221,10 @@ class PortableLot:
         self._declared.clear()
         close_quietly(connection)
 
+    def place(self, name: str, origin: str) -> str:
+        """See `Lot.place`."""
+        return parking_queue(name)
+
     def _declare(self, queue: str) -> Any:
         bound = Queue(queue, durable=True)(self._channel())
         if queue not in self._declared:
@@ -189,7 +234,7 @@ class PortableLot:
 
     def _prepared(self, message: Message, headers: Mapping[str, object]) -> Any:
         """A copy of a message in the transport's own form."""
-        properties = {key: message.properties[key] for key in _KEPT if message.properties.get(key) is not None}
+        properties = {key: message.properties[key] for key in self.kept if message.properties.get(key) is not None}
         kept = {key: value for key, value in headers.items() if key != "compression"}  # kombu has undone it
         return self._channel().prepare_message(
             message.body,

@@ -9,7 +9,7 @@ from celery_breaker.core.record import Record
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
-from celery_breaker.plugin import exports
+from celery_breaker.plugin import exports, parking_start
 from celery_breaker.plugin.agent import Agent
 from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.app import AppBreakers
@@ -43,6 +43,7 @@ class WorkerSide:
         self.breakers = breakers
         self.policies: Policies = breakers.policies
         exports.check(breakers.settings)
+        parking_start.check(breakers.app, breakers.policies)
         self.registry: Registry = breakers.registry
         self.registry.worker = hostname
         self.loop = MainLoop()
