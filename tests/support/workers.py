@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kombu import pools
 
 from tests.support.processes import Process
 from tests.support.waiting import eventually
@@ -229,6 +230,7 @@ def make_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
             if kind == "sqs":
                 sqs_server: SQSServer = request.getfixturevalue("sqs_server")
                 sqs_server.reset()
+                pools.reset()  # their connections remember queues
                 return Broker(kind, sqs_server.conf(), sqs_server)
             if kind == "filesystem":
                 folder = tmp_path / f"broker-{next(_numbers)}"
@@ -266,7 +268,7 @@ class WorkerFactory:
     ) -> Worker:
         """Start a worker.
 
-        `broker`: `"redis"`, `"rabbitmq"`, `"sqs"`, `"filesystem"` (the same one for every call of a test), or a `Broker`.
+        `broker`: `"redis"`, `"rabbitmq"`, `"sqs"`, `"filesystem"` (one for all calls of a test), or a `Broker`.
         `backend`: `"redis"`, None for no results, or a URL. `conf`: further settings, JSON values only; they win.
         `args`: further arguments of `celery worker`, such as `"-B"`. `wait=False` returns at once: use it, then
         `wait_ready()`, to start several workers side by side.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 from kombu.asynchronous.aws.sqs.message import AsyncMessage
+from kombu.utils.encoding import safe_str
 
 from celery_breaker.clock import monotonic
 from celery_breaker.errors import BrokerError
@@ -256,17 +257,21 @@ class SqsLot(PortableLot):
         return messages
 
     def _message(self, raw: dict[str, Any], queue: str) -> Message:
-        """As kombu would read it; what it cannot read has no headers, and so goes to the quarantine."""
+        """As kombu reads it; what makes no sense has no headers, and so goes to the quarantine."""
         channel, url = self._channel(), self._url(queue)
         raw["Body"] = AsyncMessage(body=raw["Body"]).decode()
+        message: Message
         try:
             payload = channel._message_to_python(raw, queue, url)
+            payload["properties"]["delivery_info"]["routing_key"] = queue  # whose client deletes it
+            message = channel.Message(payload, channel=channel)
+            if isinstance(payload.get("headers"), dict) and isinstance(payload.get("body"), str):
+                return message
         except Exception:
-            info = {"sqs_message": raw, "sqs_queue": url}
-            properties = {"delivery_info": info, "delivery_tag": raw["ReceiptHandle"]}
-            payload = {"body": raw["Body"], "properties": properties}
-        payload["properties"]["delivery_info"]["routing_key"] = queue  # whose client deletes it
-        message: Message = channel.Message(payload, channel=channel)
+            logger.debug("a message in %s cannot be read", queue, exc_info=True)
+        info = {"sqs_message": raw, "sqs_queue": url, "routing_key": queue}
+        properties = {"delivery_info": info, "delivery_tag": raw["ReceiptHandle"]}
+        message = channel.Message({"body": safe_str(raw["Body"]), "properties": properties}, channel=channel)
         return message
 
     def purge(self, name: str) -> int:
