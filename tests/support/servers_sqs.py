@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REGION = "eu-central-1"
-_TARGET = "AmazonSQS."
+_TARGET = "X-Amz-Target"
+"""Header that names the action."""
 
 
 class SQSServer(Process):
@@ -91,8 +92,8 @@ class SQSServer(Process):
     def recorded(self) -> Counter[tuple[str, str]]:
         """How many requests of each action there were since `record`, with the queue that they were about."""
         self._call("recorder/stop-recording", post=True)
-        lines = self._call("recorder/download-recording").splitlines()
-        return Counter(_action(json.loads(line)) for line in lines)
+        entries = [json.loads(line) for line in self._call("recorder/download-recording").splitlines()]
+        return Counter(_action(entry) for entry in entries if _TARGET in entry["headers"])
 
     def start(self, timeout: float = 60.0) -> None:
         """Start, and return once it answers."""
@@ -115,11 +116,9 @@ class SQSServer(Process):
 
 
 def _action(entry: Mapping[str, Any]) -> tuple[str, str]:
-    headers = {key.lower(): value for key, value in entry["headers"].items()}
-    target = str(headers.get("x-amz-target", ""))
-    about = json.loads(base64.b64decode(entry["body"]) if entry.get("body_encoded") else entry["body"] or "{}")
+    about = json.loads(base64.b64decode(entry["body"]) if entry.get("body_encoded") else entry["body"])
     queue = str(about.get("QueueUrl") or about.get("QueueName") or about.get("QueueNamePrefix") or "")
-    return target.removeprefix(_TARGET), queue.rpartition("/")[2]
+    return str(entry["headers"][_TARGET]).rpartition(".")[2], queue.rpartition("/")[2]
 
 
 def new_sqs(folder: Path) -> SQSServer:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kombu import Queue
@@ -36,11 +36,15 @@ def broker_facts(app: Celery, breakers: Iterable[str]) -> BrokerFacts:
     url = planned.as_uri(include_password=True)
     secret = (url, *planned.alt)
     transport = planned.transport
-    error, parking = "", dict[str, str]()
+    error, parking, visibility = "", dict[str, str](), _visibility(app, transport)
+    found: Iterable[tuple[str, str]]
     connection: Connection | None = None
     try:
         connection = connected(app, timeout=2)
-        found = _parking_sqs(app, breakers) if transport.driver_type == "sqs" else _parking(connection, breakers)
+        if transport.driver_type == "sqs":
+            found, visibility = _sqs(app, list(breakers)[:_MOST], visibility)
+        else:
+            found = _parking(connection, breakers)
         parking = {queue: redacted(why, *secret) for queue, why in found}
     except Exception as exc:  # transports raise what they like
         error = redacted(_one_line(exc), *secret)
@@ -50,7 +54,7 @@ def broker_facts(app: Celery, breakers: Iterable[str]) -> BrokerFacts:
         url=shown(url).rstrip("/"),
         transport=str(transport.driver_type if transport.driver_type != "N/A" else planned.transport_cls),
         error=error,
-        visibility=_visibility(app, transport),
+        visibility=visibility,
         parking=parking,
     )
 
@@ -75,21 +79,20 @@ def _parking(connection: Connection, breakers: Iterable[str]) -> Iterator[tuple[
             yield queue, _one_line(exc)
 
 
-def _parking_sqs(app: Celery, breakers: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The same on Amazon SQS, where a queue that is asked for in kombu's way is made."""
+def _sqs(
+    app: Celery, breakers: Sequence[str], visibility: float | None
+) -> tuple[list[tuple[str, str]], float | None]:
+    """The same on Amazon SQS, where a queue that is asked for in kombu's way is made; and what queues say themselves."""
     from celery_breaker.plugin.parking_sqs import SqsLot  # where boto is installed
 
-    wanted, lot = list(breakers)[:_MOST], SqsLot(app)
-    for queue in missing_queues(app, wanted):
-        yield queue, "predefined_queues does not list it"
-    try:
-        for breaker in wanted:
+    found = [(queue, "predefined_queues does not list it") for queue in missing_queues(app, breakers)]
+    with closing(SqsLot(app)) as lot:
+        for breaker in breakers:
             try:
                 lot.size(breaker)
             except BrokerError as exc:
-                yield lot.place(breaker, ""), _one_line(exc)
-    finally:
-        lot.close()
+                found.append((lot.place(breaker, ""), _one_line(exc)))
+        return found, lot.visibility(app.amqp.queues.consume_from) or visibility
 
 
 def _try(connection: Connection, queue: str) -> None:

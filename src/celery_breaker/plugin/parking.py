@@ -83,11 +83,13 @@ class Pace:
         settles: for which a queue must have looked empty before it surely is.
         again: before another look into a queue that was found empty.
         search: between two searches for tasks that nobody expects to be parked.
+        watch: for which a count is good enough for who merely looks on.
     """
 
     settles: float = 0.0
     again: float = 0.0
     search: float = 0.0
+    watch: float = 0.0
 
 
 class Lot(Protocol):
@@ -202,7 +204,7 @@ class PortableLot:
     """
 
     pace = Pace()
-    kept = _KEPT
+    kept: tuple[str, ...] = _KEPT
 
     def __init__(self, app: Celery) -> None:
         self._app = app

@@ -44,10 +44,7 @@ _IN_HAND = 60
 _KEPT_FOR = "1209600"
 """Seconds that SQS keeps a message, at the most; it would be 4 days."""
 
-_LOOKS_LAST = 10.0
-"""Seconds for which a look at all queues is good for the next one, too."""
-
-_PACE = Pace(settles=60.0, again=2.0, search=3600.0)
+_PACE = Pace(settles=60.0, again=2.0, search=3600.0, watch=10.0)
 
 _COUNTS = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
 _NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
@@ -69,7 +66,6 @@ class SqsLot(PortableLot):
 
     def __init__(self, app: Celery) -> None:
         super().__init__(app)
-        self._seen: dict[str, tuple[float, Waiting]] = {}
         self._tried: dict[str, float] = {}
         self._left: set[str] = set()
 
@@ -141,16 +137,14 @@ class SqsLot(PortableLot):
             return sum(sum(self._counts(queue) or ()) for queue in self._places(name))
 
     def look(self, names: Iterable[str]) -> dict[str, Waiting]:
-        """See `Lot.look`; may be ten seconds old, and since when is beyond this way."""
-        wanted, now = list(names), monotonic()
-        if not all(name in self._seen and now - self._seen[name][0] < _LOOKS_LAST for name in wanted):
-            with _in_one_sentence():
-                there = self._existing()
-                for name in wanted:
-                    queues = [queue for queue in (self.place(name, ""), self.place(name, FIFO)) if queue in there]
-                    count = sum(sum(self._counts(queue) or ()) for queue in queues)
-                    self._seen[name] = (now, Waiting(count))
-        return {name: self._seen[name][1] for name in wanted}
+        """See `Lot.look`; since when, is beyond this way."""
+        found = {}
+        with _in_one_sentence():
+            there = self._existing()
+            for name in names:
+                queues = [queue for queue in (self.place(name, ""), self.place(name, FIFO)) if queue in there]
+                found[name] = Waiting(sum(sum(self._counts(queue) or ()) for queue in queues))
+        return found
 
     def _existing(self) -> set[str]:
         """All parking queues, asked for in one go rather than one by one."""
@@ -162,6 +156,16 @@ class SqsLot(PortableLot):
             found = [url for page in pages for url in page.get("QueueUrls", [])]
             channel._queue_cache.update({url.rpartition("/")[2]: url for url in found})
         return {name[len(before) :] for name in channel._queue_cache}
+
+    def visibility(self, queues: Iterable[str]) -> float | None:
+        """Seconds until a message in hand is given out again, where that is soonest; ``None`` if no queue exists."""
+        wanted, soonest = "VisibilityTimeout", list[float]()
+        with _in_one_sentence():
+            for queue in queues:
+                if (url := self._url(queue)) is not None:
+                    said = self._client(queue).get_queue_attributes(QueueUrl=url, AttributeNames=[wanted])
+                    soonest.append(float(said["Attributes"][wanted]))
+        return min(soonest, default=None)
 
     # --- moving ---------------------------------------------------------------------------------------------------------
 
