@@ -13,7 +13,8 @@ from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin import parking
 from celery_breaker.plugin.parking_sqs_names import PREFIX, QUARANTINE, parking_queue, unlisted
 
-NAMES = st.text(min_size=1, max_size=200).filter(is_name) | st.from_regex(r"[a-z]{0,3}[-._:]?[0-9a-f]{16}", fullmatch=True)
+TEXT = st.text(min_size=1, max_size=200).filter(is_name)
+NAMES = TEXT | st.from_regex(r"[a-z]{0,3}[-._:]?[0-9a-f]{16}", fullmatch=True)
 PREFIXES = st.from_regex(r"[a-zA-Z0-9_.-]{0,37}", fullmatch=True)
 
 
@@ -61,7 +62,7 @@ def test_a_plain_name_is_what_kombu_makes_of_the_one_on_other_transports() -> No
 
 def test_a_prefix_that_leaves_no_room_is_refused() -> None:
     parking_queue("x" * 50, fifo=True, prefix="p" * 37)
-    with pytest.raises(ConfigurationError, match="queue_name_prefix has 38 characters; parking queues leave room for 37"):
+    with pytest.raises(ConfigurationError, match="queue_name_prefix has 38 characters, and parking queues leave it 37"):
         parking_queue("smtp", prefix="p" * 38)
 
 

@@ -43,8 +43,8 @@ def parking_queue(name: str, *, fifo: bool = False, prefix: str = "") -> str:
     """
     room = _LONGEST - len(prefix) - len(PREFIX) - len(FIFO)
     if room < _DIGEST:
-        most = len(prefix) - _DIGEST + room
-        raise ConfigurationError(f"queue_name_prefix has {len(prefix)} characters; parking queues leave room for {most}")
+        most = len(prefix) - (_DIGEST - room)
+        raise ConfigurationError(f"queue_name_prefix has {len(prefix)} characters, and parking queues leave it {most}")
     own = name
     if len(name) > room or not _PLAIN.fullmatch(name) or _DIGESTED.fullmatch(name):
         digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST]

@@ -1,4 +1,4 @@
-"""Whether tasks can be parked at all, said before the first one has to be: on Amazon SQS queues may have to be listed."""
+"""Whether tasks can be parked at all, said before the first has to be: on Amazon SQS, queues may have to be listed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ def missing_queues(app: Celery, breakers: Iterable[str]) -> list[str]:
     Raises:
         ConfigurationError: ``queue_name_prefix`` leaves no room for their names.
     """
+    options = app.conf.broker_transport_options or {}
+    if not (options.get("predefined_queues") or options.get("queue_name_prefix")):
+        return []
     if app.connection_for_write().transport.driver_type != "sqs":
         return []
-    options = app.conf.broker_transport_options or {}
     consumed = [str(name) for name in app.amqp.queues.consume_from]
     return unlisted(
         options.get("predefined_queues") or {},
