@@ -96,7 +96,7 @@ def scene(make_scene: Callable[..., Scene]) -> Scene:
     return make_scene()
 
 
-# --- what is made and asked for -------------------------------------------------------------------------------------
+# --- what is made and asked for ---------------------------------------------------------------------------------------
 
 
 def test_no_look_makes_a_queue(scene: Scene) -> None:
@@ -139,7 +139,7 @@ def test_what_is_released_takes_one_request_for_ten_and_two_for_each(scene: Scen
     assert requests.total() <= 2 + 24 + 1, "and once, whether the queue to release to is there"
 
 
-# --- moving ---------------------------------------------------------------------------------------------------------
+# --- moving -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_task_comes_back_as_it_was(scene: Scene) -> None:
@@ -243,7 +243,7 @@ def _refused(*_: object) -> None:
     raise ClientError({"Error": {"Code": "RequestThrottled"}}, "SendMessage")
 
 
-# --- release --------------------------------------------------------------------------------------------------------
+# --- release ----------------------------------------------------------------------------------------------------------
 
 
 def kombu_form(**whole: object) -> str:
@@ -288,7 +288,7 @@ def test_what_a_killed_agent_had_in_hand_counts_and_is_back_within_a_minute(scen
     assert scene.hidden(PARKED) == 1
 
 
-# --- purging, and what SQS refuses ----------------------------------------------------------------------------------
+# --- purging, and what SQS refuses ------------------------------------------------------------------------------------
 
 
 def test_a_purge_says_how_many_there_were(scene: Scene) -> None:
@@ -306,9 +306,7 @@ def test_a_purge_says_how_many_there_were(scene: Scene) -> None:
         ("AccessDenied", "Amazon SQS refused: .*AccessDenied"),
     ],
 )
-def test_what_sqs_refuses_is_one_sentence(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, code: str, says: str
-) -> None:
+def test_what_sqs_refuses_is_one_sentence(scene: Scene, monkeypatch: pytest.MonkeyPatch, code: str, says: str) -> None:
     scene.send(1)
     scene.park(scene.take())
 

@@ -158,7 +158,7 @@ class Agent:
                 registry.forget(cell.name)
 
     def _search(self, names: list[str]) -> Mapping[str, Waiting]:
-        """What is parked for breakers that nobody expects it for; nothing, if a search was lately or is not possible."""
+        """What is parked for breakers that should have none; empty, if a search was lately or is impossible."""
         now = self._registry.clock()
         if not names or now < self._search_at:
             return {}

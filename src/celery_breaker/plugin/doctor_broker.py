@@ -79,10 +79,8 @@ def _parking(connection: Connection, breakers: Iterable[str]) -> Iterator[tuple[
             yield queue, _one_line(exc)
 
 
-def _sqs(
-    app: Celery, breakers: Sequence[str], visibility: float | None
-) -> tuple[list[tuple[str, str]], float | None]:
-    """The same on Amazon SQS, where a queue that is asked for in kombu's way is made; and what queues say themselves."""
+def _sqs(app: Celery, breakers: Sequence[str], visibility: float | None) -> tuple[list[tuple[str, str]], float | None]:
+    """The same on Amazon SQS, where a queue that is asked for in kombu's way is made; with its visibility timeout."""
     from celery_breaker.plugin.parking_sqs import SqsLot  # where boto is installed
 
     found = [(queue, "predefined_queues does not list it") for queue in missing_queues(app, breakers)]

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -80,7 +80,7 @@ class SqsLot(PortableLot):
             self._connection = connected(self._app, transport_options=options)
         return self._connection.default_channel
 
-    # --- queues ---------------------------------------------------------------------------------------------------------
+    # --- queues -------------------------------------------------------------------------------------------------------
 
     def place(self, name: str, origin: str) -> str:
         """See `Lot.place`."""
@@ -111,7 +111,7 @@ class SqsLot(PortableLot):
     def _declare(self, queue: str) -> None:
         """Nothing: kombu makes a queue as it puts a message into it."""
 
-    # --- counting -------------------------------------------------------------------------------------------------------
+    # --- counting -----------------------------------------------------------------------------------------------------
 
     def _count(self, queue: str) -> int | None:
         counts = self._counts(queue)
@@ -167,7 +167,7 @@ class SqsLot(PortableLot):
                     soonest.append(float(said["Attributes"][wanted]))
         return min(soonest, default=None)
 
-    # --- moving ---------------------------------------------------------------------------------------------------------
+    # --- moving -------------------------------------------------------------------------------------------------------
 
     def move(self, moves: Sequence[Move]) -> None:
         """See `Lot.move`; what cannot be parked stays in its queue, and comes again after a while."""
@@ -231,7 +231,7 @@ class SqsLot(PortableLot):
             copy["properties"]["DelaySeconds"] = delay
         self._channel().basic_publish(copy, exchange="", routing_key=queue)
 
-    # --- release --------------------------------------------------------------------------------------------------------
+    # --- release ------------------------------------------------------------------------------------------------------
 
     def release(self, name: str, count: int, *, ahead: bool = False) -> int:
         """See `Lot.release`; ``ahead`` is beyond this way. An empty queue takes a second."""

@@ -20,8 +20,8 @@ from celery_breaker.plugin import parking_redis, role, signals
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cells import TaskCells
 from celery_breaker.plugin.on_publish import OnPublish, resolved, said_by
-from celery_breaker.plugin.policies import names_on
 from celery_breaker.plugin.parking_start import missing_queues
+from celery_breaker.plugin.policies import names_on
 from celery_breaker.plugin.reroute import ToParking
 
 if TYPE_CHECKING:
