@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from celery import Celery
 
+from celery_breaker import Breaker
 from celery_breaker.clock import ManualClock
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.note import Note
@@ -344,3 +345,25 @@ def test_predefined_queues(make_scene: Callable[..., Scene], sqs_server: SQSServ
         scene.park(scene.take(), name="other")
     assert scene.done == ["acked", "gone"], "the other's queue is not listed"
     assert scene.hidden("celery") == 1
+
+
+def parks_on_publish(scene: Scene) -> None:
+    ours = {"breaker_store": "memory://", "breakers": {"svc": {"tasks": ["tests.*"]}}}
+    scene.app.conf.update(breaker_on_publish="park", **ours)
+    Breaker("svc").open(reason="by the test", expires=60)
+
+
+def test_who_publishes_parks_where_a_worker_would(scene: Scene, sqs_server: SQSServer) -> None:
+    parks_on_publish(scene)
+    scene.send(1)
+    scene.send(1, queue="orders.fifo", MessageGroupId="g")
+    assert set(sqs_server.queues()) >= {PARKED, PARKED + ".fifo"}
+    assert scene.lot.release("svc", 2) == 2
+    assert scene.take("orders.fifo").properties["MessageGroupId"] == "g"
+
+
+def test_who_publishes_sends_where_no_parking_queue_is_listed(scene: Scene, sqs_server: SQSServer) -> None:
+    parks_on_publish(scene)
+    scene.app.conf.broker_transport_options["predefined_queues"] = listed(sqs_server, "celery")
+    scene.send(1)
+    assert scene.waiting("celery") == 1
