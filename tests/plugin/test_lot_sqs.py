@@ -244,6 +244,19 @@ def _refused(*_: object) -> None:
     raise ClientError({"Error": {"Code": "RequestThrottled"}}, "SendMessage")
 
 
+def test_a_parking_queue_that_was_deleted_is_made_again(scene: Scene) -> None:
+    scene.send(1)
+    scene.park(scene.take())
+    scene.server.client().delete_queue(QueueUrl=scene.server.queues()[PARKED])
+    scene.send(2)
+    message = scene.take()
+    with pytest.raises(ClientError):
+        scene.park(message)
+    scene.lot.close()
+    scene.park(message)
+    assert scene.lot.size("svc") == 1
+
+
 # --- release ----------------------------------------------------------------------------------------------------------
 
 
@@ -343,8 +356,8 @@ def test_predefined_queues(make_scene: Callable[..., Scene], sqs_server: SQSServ
         assert scene.lot.look(["svc", "other"]) == {"svc": Waiting(1), "other": Waiting(0)}
         assert scene.lot.release("svc", 1) == 1
         scene.park(scene.take(), name="other")
-    assert scene.done == ["acked", "gone"], "the other's queue is not listed"
-    assert scene.hidden("celery") == 1
+        assert scene.done == ["acked", "gone"], "the other's queue is not listed"
+        assert scene.hidden("celery") == 1
 
 
 def parks_on_publish(scene: Scene) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REGION = "eu-central-1"
+_REMEMBERED = ("_queue_cache", "_predefined_queue_clients", "_predefined_queue_async_clients")
 _TARGET = "X-Amz-Target"
 """Header that names the action."""
 
@@ -81,8 +82,15 @@ class SQSServer(Process):
         return found
 
     def reset(self) -> None:
-        """Forget all queues."""
+        """Forget all queues, here too: connections in pools remember them, and before kombu 5.6 the whole process."""
+        from kombu import pools
+        from kombu.transport.SQS import Channel
+
         self._call("reset", post=True)
+        pools.reset()
+        for kept in (getattr(Channel, name, None) for name in _REMEMBERED):
+            if isinstance(kept, dict):
+                kept.clear()
 
     def record(self) -> None:
         """Note requests from this moment on."""

@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kombu import pools
 
 from tests.support.processes import Process
 from tests.support.waiting import eventually
@@ -230,7 +229,6 @@ def make_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
             if kind == "sqs":
                 sqs_server: SQSServer = request.getfixturevalue("sqs_server")
                 sqs_server.reset()
-                pools.reset()  # their connections remember queues
                 return Broker(kind, sqs_server.conf(), sqs_server)
             if kind == "filesystem":
                 folder = tmp_path / f"broker-{next(_numbers)}"

@@ -104,6 +104,11 @@ class SqsLot(PortableLot):
         url: str | None = known.get(name)
         return url
 
+    def _forget(self, queue: str) -> None:
+        """Somebody has deleted a queue that is known."""
+        channel = self._channel()
+        channel._queue_cache.pop(channel.canonical_queue_name(queue), None)
+
     def _client(self, queue: str) -> Any:
         channel = self._channel()
         return channel.sqs(queue=channel.canonical_queue_name(queue))
@@ -126,8 +131,7 @@ class SqsLot(PortableLot):
         except ClientError as exc:
             if _code(exc) not in _NO_QUEUE:
                 raise
-            channel = self._channel()
-            channel._queue_cache.pop(channel.canonical_queue_name(queue), None)
+            self._forget(queue)
             return None
         return [int(said["Attributes"].get(kind, 0)) for kind in _COUNTS]
 
@@ -220,6 +224,8 @@ class SqsLot(PortableLot):
         try:
             self._put(message, queue, headers)
         except ClientError as exc:
+            if _code(exc) in _NO_QUEUE:
+                self._forget(queue)
             shorter = {key: value for key, value in headers.items() if key not in _FOR_SHOW}
             if _code(exc) not in _TOO_LONG or len(shorter) == len(headers):
                 raise
