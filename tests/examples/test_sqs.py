@@ -31,7 +31,11 @@ def test_a_mail_waits_in_sqs_while_its_breaker_is_open(
         **example.app.conf.broker_transport_options,
         **sqs_server.conf(wait_time_seconds=1)["broker_transport_options"],
     }
-    conf = {"broker_transport_options": options, "breaker_store": redis_server.url_for(2), "breaker_store_prefix": "shop"}
+    conf = {
+        "broker_transport_options": options,
+        "breaker_store": redis_server.url_for(2),
+        "breaker_store_prefix": "shop",
+    }
     worker = worker_factory(broker="sqs", conf=conf, app="tests.examples.sqs_app:app", wait=False)
     worker.wait_for_log(r" ready\.", timeout=60)
     example.app.conf.update(worker.conf)

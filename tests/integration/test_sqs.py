@@ -130,7 +130,10 @@ def test_queues_that_are_not_listed_are_named_at_start_and_by_doctor(
     says = "predefined_queues'] does not list celery_breaker-parked-svc, celery_breaker-quarantine"
     assert says in worker.logs()
     told = celery_command("breaker", "doctor", conf=worker.conf)
-    assert f"tasks cannot be parked in {PARKED}: predefined_queues does not list it" in told.stdout
+    assert (
+        f"tasks cannot be parked in {PARKED}: predefined_queues does not list it -> make it, and list it in"
+        in told.stdout
+    )
     assert told.returncode == 1
     assert "the broker gives a message out again after 30 s" in told.stdout, "as the queue says, not the setting"
 

@@ -17,6 +17,8 @@ from celery import Celery
 from celery_breaker import Breaker
 from celery_breaker.clock import ManualClock
 from celery_breaker.errors import BrokerError
+from celery_breaker.plugin.doctor_workers import workers_online
+from celery_breaker.plugin.fleet import AppFleet
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import Move
 from celery_breaker.plugin.parking_sqs import SqsLot
@@ -138,6 +140,12 @@ def test_what_is_released_takes_one_request_for_ten_and_two_for_each(scene: Scen
     assert requests[("ReceiveMessage", PARKED)] == 2
     assert requests[("SendMessage", "celery")] == requests[("DeleteMessage", PARKED)] == 12
     assert requests.total() <= 2 + 24 + 1, "and once, whether the queue to release to is there"
+
+
+def test_asking_for_workers_leaves_no_queue_behind(scene: Scene) -> None:
+    assert AppFleet(scene.app).workers(wait=0.2) is None
+    assert workers_online(scene.app, wait=0.2) is None
+    assert scene.server.queues() == {}
 
 
 # --- moving -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from kombu.utils.encoding import safe_str
 from celery_breaker.clock import monotonic
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.connections import connected
+from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import Move, Pace, PortableLot
 from celery_breaker.plugin.parking_sqs_names import FIFO, PREFIX, parking_queue
 from celery_breaker.status import Waiting
@@ -209,7 +210,7 @@ class SqsLot(PortableLot):
             logger.warning("tasks cannot be parked in %s and come again every %d s: %s", move.queue, _IN_HAND, why)
             self._left.add(move.queue)
         info = move.message.delivery_info
-        self._client(str(info["routing_key"])).change_message_visibility(
+        self._client(Note.of(move.headers).queue).change_message_visibility(
             QueueUrl=info["sqs_queue"],
             ReceiptHandle=info["sqs_message"]["ReceiptHandle"],
             VisibilityTimeout=_IN_HAND,
