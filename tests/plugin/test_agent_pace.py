@@ -40,7 +40,7 @@ class Lot:
     def target_depth(self, name: str) -> int | None:
         return None
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: object = None) -> int:
         self.asked.append("release")
         moved = min(count, self.parked.get(name, 0))
         self.parked[name] = self.parked.get(name, 0) - moved

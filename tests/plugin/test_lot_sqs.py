@@ -47,9 +47,9 @@ class Scene:
         assert message is not None, f"{queue} is empty"
         return message
 
-    def park(self, message: Any, *, name: str = "svc", origin: str = "celery") -> None:
+    def park(self, message: Any, *, name: str = "svc", origin: str = "celery", **more: Any) -> None:
         headers = Note().again(breaker=name, queue=origin, now=1.0).on(message.headers)
-        self.move(message, self.lot.place(name, origin), headers)
+        self.move(message, self.lot.place(name, origin), headers, **more)
 
     def move(self, message: Any, queue: str, headers: Mapping[str, object], **more: Any) -> None:
         def ack() -> None:
@@ -231,6 +231,16 @@ def test_a_message_that_does_not_fit_stays_in_its_queue_and_out_of_the_way(
     assert caplog.text.count("tasks cannot be parked in celery_breaker-parked-svc and come again every 60 s") == 1
 
 
+def test_a_failed_task_that_cannot_be_parked_goes_back_to_its_queue_for_later(scene: Scene) -> None:
+    scene.send("x" * 2000)
+    message = scene.take()
+    message.ack()
+    scene.limit(1500)
+    scene.park(message, acknowledged=True)
+    assert scene.done == ["acked"]
+    assert scene.server.attributes("celery")["ApproximateNumberOfMessagesDelayed"] == "1"
+
+
 def test_what_could_not_be_moved_for_half_its_time_in_hand_is_left_to_who_gets_it_next(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +309,16 @@ def test_what_cannot_be_released_goes_to_quarantine_and_lets_the_next_pass(scene
     reasons = [body["headers"]["celery_breaker_reason"] for body in scene.bodies("celery_breaker-quarantine")]
     assert len(reasons) == len(STRANGE) + 1
     assert "its queue 'gone' does not exist any more" in reasons
+
+
+def test_what_has_to_wait_goes_behind_the_others_and_each_once(scene: Scene) -> None:
+    for number in range(4):
+        scene.send(number)
+        scene.park(scene.take(), origin="celery")
+    assert scene.lot.size("svc") == 4
+    waiting = iter([True, False, True, False])
+    assert scene.lot.release("svc", 10, held=lambda note: next(waiting)) == 2
+    assert (scene.lot.size("svc"), scene.waiting("celery")) == (2, 2)
 
 
 def test_what_a_killed_agent_had_in_hand_counts_and_is_back_within_a_minute(scene: Scene) -> None:

@@ -62,9 +62,8 @@ def test_who_does_not_park_needs_no_parking_queue(check: Make, on_open: str) -> 
 def test_breakers_whose_names_come_from_arguments_are_warned_of(check: Make, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         check("celery", breaker="hook:{host}")
-    assert [record.getMessage() for record in caplog.records] == [
-        "tasks of hook:{host} stay in their queue while a breaker is open, unless predefined_queues lists its parking queue"
-    ]
+    (record,) = caplog.records
+    assert "tasks of hook:{host} stay in their queue while a breaker is open" in record.getMessage()
 
 
 def test_a_prefix_that_leaves_no_room(check: Make) -> None:

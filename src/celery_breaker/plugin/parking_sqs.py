@@ -21,7 +21,7 @@ from celery_breaker.clock import monotonic
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.connections import connected
 from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Move, Pace, PortableLot
+from celery_breaker.plugin.parking import Held, Move, Pace, PortableLot, Turn
 from celery_breaker.plugin.parking_sqs_names import FIFO, PREFIX, parking_queue
 from celery_breaker.status import Waiting
 
@@ -69,6 +69,7 @@ class SqsLot(PortableLot):
         super().__init__(app)
         self._tried: dict[str, float] = {}
         self._left: set[str] = set()
+        self._sized: dict[str, int] = {}
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -139,7 +140,8 @@ class SqsLot(PortableLot):
     def size(self, name: str) -> int:
         """See `Lot.size`; with those in somebody's hand, who may die and leave them."""
         with _in_one_sentence():
-            return sum(sum(self._counts(queue) or ()) for queue in self._places(name))
+            self._sized |= (sizes := {queue: sum(self._counts(queue) or ()) for queue in self._places(name)})
+            return sum(sizes.values())
 
     def look(self, names: Iterable[str]) -> dict[str, Waiting]:
         """See `Lot.look`; since when, is beyond this way."""
@@ -182,7 +184,7 @@ class SqsLot(PortableLot):
         for move, tag in zip(moves, tags, strict=True):
             if not move.current():
                 continue
-            if now - self._tried[tag] > self._patience():
+            if not move.acknowledged and now - self._tried[tag] > self._patience():
                 move.gone()  # SQS gives it out again, or has done so already
             else:
                 self._move(move)
@@ -205,12 +207,16 @@ class SqsLot(PortableLot):
             move.ack()
 
     def _leave(self, move: Move, why: str) -> None:
-        """Give the message back to its queue, for a while out of sight."""
+        """Give the message back to its queue as it was, for a while out of sight."""
         if move.queue not in self._left:
             logger.warning("tasks cannot be parked in %s and come again every %d s: %s", move.queue, _IN_HAND, why)
             self._left.add(move.queue)
-        info = move.message.delivery_info
-        self._client(Note.of(move.headers).queue).change_message_visibility(
+        origin, info = Note.of(move.headers).queue, move.message.delivery_info
+        if move.acknowledged:
+            self._put(move.message, origin, move.message.headers, delay=_IN_HAND)
+            move.ack()
+            return
+        self._client(origin).change_message_visibility(
             QueueUrl=info["sqs_queue"],
             ReceiptHandle=info["sqs_message"]["ReceiptHandle"],
             VisibilityTimeout=_IN_HAND,
@@ -232,23 +238,25 @@ class SqsLot(PortableLot):
                 raise
             self._put(message, queue, shorter)
 
-    def _put(self, message: Message, queue: str, headers: Mapping[str, object]) -> None:
+    def _put(self, message: Message, queue: str, headers: Mapping[str, object], *, delay: int = 0) -> None:
         copy = self._prepared(message, headers)
-        if not queue.endswith(FIFO) and (delay := _delay(headers.get("eta"))):
+        delay = delay or _delay(headers.get("eta"))
+        if delay and not queue.endswith(FIFO):
             copy["properties"]["DelaySeconds"] = delay
         self._channel().basic_publish(copy, exchange="", routing_key=queue)
 
     # --- release ------------------------------------------------------------------------------------------------------
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
         """See `Lot.release`; ``ahead`` is beyond this way. An empty queue takes a second."""
         targets: Counter[str] = Counter()
         with _in_one_sentence():
             for queue in self._places(name):
-                while count > 0 and (messages := self._take(queue, min(count, _AT_ONCE))):
-                    count -= len(messages)
+                turn = Turn(count, count if held is None else self._sized.pop(queue, _AT_ONCE), held)
+                while turn.left and (messages := self._take(queue, min(turn.left, _AT_ONCE))):
                     for message in messages:
-                        self._release_one(message, targets)
+                        self._release_one(message, targets, queue, turn)
+                count = turn.open
         if targets:
             self._targets[name] = targets
         return targets.total()
