@@ -54,7 +54,8 @@ class Scene:
     def move(self, message: Any, queue: str, headers: Mapping[str, object], **more: Any) -> None:
         def ack() -> None:
             self.done.append("acked")
-            message.ack()
+            if not more.get("acknowledged"):
+                message.ack()
 
         self.lot.move([Move(message, queue, headers, ack=ack, gone=lambda: self.done.append("gone"), **more)])
 

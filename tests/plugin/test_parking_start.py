@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
 
-from celery_breaker import BreakerTask
+from celery_breaker import Policy
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin import parking_start
-from celery_breaker.plugin.app import breakers_of
 
 pytest.importorskip("boto3")
 
@@ -23,16 +23,20 @@ Make = Callable[..., None]
 def check(make_app: Callable[[Mapping[str, Any]], Celery]) -> Make:
     """`check(listed, …)` looks at a worker on SQS whose settings list these queues."""
 
-    def run(*listed: str, breaker: str = "smtp", broker: str = "sqs://", prefix: str = "", **conf: Any) -> None:
+    def run(
+        *listed: str,
+        breaker: str = "smtp",
+        broker: str = "sqs://",
+        prefix: str = "",
+        policy: Mapping[str, Any] | None = None,
+        **conf: Any,
+    ) -> None:
         options: dict[str, Any] = {"queue_name_prefix": prefix}
         if listed:
             options["predefined_queues"] = {name: {"url": f"https://sqs.example/{name}"} for name in listed}
         app = make_app({"broker_url": broker, "broker_transport_options": options, "imports": [], **conf})
-
-        @app.task(name="send", base=BreakerTask, breaker=breaker, shared=False)
-        def send(host: str) -> None: ...
-
-        parking_start.check(app, breakers_of(app).policies)
+        policies: Any = SimpleNamespace(guarded={"send": [breaker]}, of=lambda name: Policy(**policy or {}))
+        parking_start.check(app, policies)
 
     return run
 
@@ -56,7 +60,9 @@ def test_missing_queues_are_named_with_the_cure(check: Make) -> None:
 
 @pytest.mark.parametrize("on_open", ["retry", "fail"])
 def test_who_does_not_park_needs_no_parking_queue(check: Make, on_open: str) -> None:
-    check("celery", breakers={"smtp": {"on_open": on_open}})
+    check("celery", policy={"on_open": on_open})
+    with pytest.raises(ConfigurationError, match="celery_breaker-parked-smtp"):
+        check("celery", policy={"on_open": on_open, "defer_failures": True})
 
 
 def test_breakers_whose_names_come_from_arguments_are_warned_of(check: Make, caplog: pytest.LogCaptureFixture) -> None:

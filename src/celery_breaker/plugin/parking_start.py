@@ -47,12 +47,12 @@ def check(app: Celery, policies: Policies) -> None:
         ConfigurationError: it is known by name.
     """
     guarding = sorted({name for names in policies.guarded.values() for name in names})
-    parking = [name for name in guarding if policies.of(name).on_open == "park"]
+    parking = [name for name in guarding if policies.of(name).parks]
     fixed = [name for name in parking if not fields_of(name)]
     if missing := missing_queues(app, fixed):
         raise ConfigurationError(
             f"broker_transport_options['predefined_queues'] does not list {', '.join(missing)}: make and list them, so "
-            "that tasks can be parked, or set on_open='retry' or 'fail'"
+            "that tasks can be parked, or have none parked (on_open='retry' or 'fail', no defer_failures or retry_budget)"
         )
     templates = [name for name in parking if fields_of(name)]
     if missing_queues(app, templates):
