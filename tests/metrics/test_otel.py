@@ -231,6 +231,16 @@ def test_a_transition_that_the_span_s_own_code_brings_about_is_an_event(
     }
 
 
+def test_options_that_the_span_s_own_code_sets_are_an_event(
+    at: Office, tracer: Tracer, spans: InMemorySpanExporter, instrumented: Callable[..., Instrumented]
+) -> None:
+    instrumented(at.registry)
+    with tracer.start_as_current_span("request"):
+        at.desk.tune("smtp", {"max_failures": 10}, by="eve")
+    [(name, fields)] = events(spans)
+    assert (name, fields["breaker.by"]) == ("breaker.tuned", "eve")
+
+
 def test_calls_that_are_admitted_leave_no_event(
     at: Office, tracer: Tracer, spans: InMemorySpanExporter, instrumented: Callable[..., Instrumented]
 ) -> None:

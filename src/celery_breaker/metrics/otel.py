@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from opentelemetry import metrics as otel_metrics
@@ -13,7 +13,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from celery_breaker.core.events import Change
 from celery_breaker.core.record import State
 from celery_breaker.engine.meters import Meter
-from celery_breaker.metrics import table
+from celery_breaker.metrics.counting import Counting
 from celery_breaker.metrics.labels import LIMIT, Labels
 from celery_breaker.metrics.source import Measured, Source
 from celery_breaker.metrics.table import METRICS, Kind, Metric
@@ -61,58 +61,31 @@ class _Instruments:
         for measured in tuple(self.measured):
             for figure in measured.gauges():
                 if figure.metric is metric:
-                    yield Observation(figure.value, dict(zip(metric.labels, figure.labels, strict=True)))
+                    yield Observation(figure.value, _attributes(metric, figure.labels))
 
 
 _instruments: weakref.WeakKeyDictionary[MeterProvider, _Instruments] = weakref.WeakKeyDictionary()
 
 
-class _Counts(Meter):
+class _Counts(Counting):
     """Adds what this process does to the instruments."""
 
     def __init__(self, instruments: _Instruments, labels: Labels) -> None:
+        super().__init__(labels)
         self._instruments = instruments
-        self._labels = labels
 
-    def _count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """See `Counting.count`; what was never added to does not show."""
         if by:
-            self._instruments.counters[metric.key].add(by, dict(zip(metric.labels, labels, strict=True)))
+            self._instruments.counters[metric.key].add(by, _attributes(metric, labels))
 
-    def called(self, name: str, *, calls: int, failures: int, slow: int) -> None:
-        """See `Meter.called`."""
-        label = self._labels.counted(name)
-        for metric, number in ((table.CALLS, calls), (table.FAILURES, failures), (table.SLOW, slow)):
-            self._count(metric, label, by=number)
+    def observe(self, metric: Metric, value: float, *labels: str) -> None:
+        """See `Counting.observe`."""
+        self._instruments.histograms[metric.key].record(value, _attributes(metric, labels))
 
-    def refused(self, name: str, retry_after: float | None) -> None:
-        """See `Meter.refused`."""
-        self._count(table.REFUSED, self._labels.counted(name))
 
-    def permitted(self, name: str) -> None:
-        """See `Meter.permitted`."""
-        self._count(table.PERMITS, self._labels.counted(name))
-
-    def changed(self, change: Change) -> None:
-        """See `Meter.changed`."""
-        if change.moved:
-            self._count(table.TRANSITIONS, self._labels.counted(change.name), str(change.after))
-
-    def deferred(self, name: str, action: str) -> None:
-        """See `Meter.deferred`."""
-        self._count(table.DEFERRED, self._labels.counted(name), action)
-
-    def released(self, name: str, count: int) -> None:
-        """See `Meter.released`."""
-        self._count(table.RELEASED, self._labels.counted(name), by=count)
-
-    def store_used(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """See `Meter.store_used`."""
-        self._instruments.histograms[table.ROUND_TRIP.key].record(seconds, {"operation": operation})
-        self._count(table.STORE_ERRORS, operation, by=failed)
-
-    def bus_delayed(self, seconds: float) -> None:
-        """See `Meter.bus_delayed`."""
-        self._instruments.histograms[table.BUS_DELAY.key].record(seconds)
+def _attributes(metric: Metric, labels: Sequence[str]) -> dict[str, str]:
+    return dict(zip(metric.labels, labels, strict=True))
 
 
 class _SpanEvents(Meter):
@@ -126,7 +99,9 @@ class _SpanEvents(Meter):
 
     def changed(self, change: Change) -> None:
         """See `Meter.changed`."""
-        event = _EVENTS[change.after] if change.moved else "breaker.overridden"
+        event = "breaker.overridden" if change.tuning is None else "breaker.tuned"
+        if change.moved:
+            event = _EVENTS[change.after]
         mode, generation = str(change.mode_after), change.generation
         _event(event, change.name, mode=mode, generation=generation, reason=change.reason, by=change.by)
 

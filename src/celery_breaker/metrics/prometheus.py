@@ -13,10 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from celery_breaker.core.events import Change
-from celery_breaker.core.record import State
-from celery_breaker.engine.meters import Meter
-from celery_breaker.metrics import table
+from celery_breaker.metrics.counting import Counting
 from celery_breaker.metrics.labels import LIMIT, Labels
 from celery_breaker.metrics.source import Measured, Source
 from celery_breaker.metrics.table import METRICS, Kind, Metric
@@ -87,11 +84,11 @@ class BreakerCollector(Collector):
         self._measured.stop()
 
 
-class _Counts(Meter):
+class _Counts(Counting):
     """What this process has counted, since it was asked to."""
 
     def __init__(self, labels: Labels) -> None:
-        self._labels = labels
+        super().__init__(labels)
         self._counters = {
             metric.key: Counter(metric.stem, metric.help, metric.labels, registry=None)
             for metric in METRICS
@@ -110,45 +107,14 @@ class _Counts(Meter):
                 plain.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
                 yield plain
 
-    def _count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """See `Counting.count`."""
         self._counters[metric.key].labels(*labels).inc(by)
 
-    def called(self, name: str, *, calls: int, failures: int, slow: int) -> None:
-        """See `Meter.called`."""
-        label = self._labels.counted(name)
-        for metric, number in ((table.CALLS, calls), (table.FAILURES, failures), (table.SLOW, slow)):
-            self._count(metric, label, by=number)
-
-    def refused(self, name: str, retry_after: float | None) -> None:
-        """See `Meter.refused`."""
-        self._count(table.REFUSED, self._labels.counted(name))
-
-    def permitted(self, name: str) -> None:
-        """See `Meter.permitted`."""
-        self._count(table.PERMITS, self._labels.counted(name))
-
-    def changed(self, change: Change) -> None:
-        """See `Meter.changed`."""
-        label = self._labels.counted(change.name)
-        for state in State:  # from the first on, all of them: what is not there yet has no rate
-            self._count(table.TRANSITIONS, label, str(state), by=change.moved and change.after is state)
-
-    def deferred(self, name: str, action: str) -> None:
-        """See `Meter.deferred`."""
-        self._count(table.DEFERRED, self._labels.counted(name), action)
-
-    def released(self, name: str, count: int) -> None:
-        """See `Meter.released`."""
-        self._count(table.RELEASED, self._labels.counted(name), by=count)
-
-    def store_used(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """See `Meter.store_used`."""
-        self._histograms[table.ROUND_TRIP.key].labels(operation).observe(seconds)
-        self._count(table.STORE_ERRORS, operation, by=failed)
-
-    def bus_delayed(self, seconds: float) -> None:
-        """See `Meter.bus_delayed`."""
-        self._histograms[table.BUS_DELAY.key].observe(seconds)
+    def observe(self, metric: Metric, value: float, *labels: str) -> None:
+        """See `Counting.observe`."""
+        histogram = self._histograms[metric.key]
+        (histogram.labels(*labels) if labels else histogram).observe(value)
 
 
 def exposition(collector: BreakerCollector, accept: str = "") -> tuple[bytes, str]:
