@@ -13,7 +13,14 @@ author = "The celery-breaker contributors"
 project_copyright = author
 release = version = metadata.version("celery-breaker")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "docstrings", "outside"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "docstrings",
+    "outside",
+]
 exclude_patterns = ["examples/README.md", "_build"]
 nitpicky = True
 default_role = "any"

@@ -47,10 +47,7 @@ def test_the_layers_are_those_of_the_import_contract() -> None:
 
 def test_each_driver_is_where_the_import_contract_lets_it_be() -> None:
     told = {
-        (driver, place)
-        for row in table(PAGE, "## Drivers")
-        for driver in ticked(row[0])
-        for place in ticked(row[1])
+        (driver, place) for row in table(PAGE, "## Drivers") for driver in ticked(row[0]) for place in ticked(row[1])
     }
     allowed = {
         (driver, importer.removeprefix("celery_breaker.").removesuffix(".**"))

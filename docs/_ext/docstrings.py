@@ -8,6 +8,7 @@ from sphinx.application import Sphinx
 
 _NAMES = re.compile(r"^(\s+\w+)((?:, \w+)+): ")
 _TYPE = ":type: "
+_VARIABLE = re.compile(r"~(?:[\w.]+\.)?~?([PR])\b")
 
 
 def prepare(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
@@ -29,8 +30,10 @@ def mend(app: Sphinx, what: str, name: str, obj: object, options: object, lines:
 def sign(
     app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """Write the default of a dataclass's field that is made by a factory so that it can be parsed."""
-    return signature and signature.replace("<factory>", "..."), returns
+    """Write what the parser of signatures cannot read as it can: defaults made by a factory, and type variables."""
+    if signature is not None:
+        signature = _VARIABLE.sub(r"\1", signature.replace("<factory>", "..."))
+    return signature, returns
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -15,7 +15,8 @@ STYLE = """
   .closed { fill: #dcfce7; stroke: #15803d } .open { fill: #fee2e2; stroke: #b91c1c }
   .half { fill: #fef3c7; stroke: #b45309 } .queue { fill: #e0e7ff; stroke: #4338ca }
   .box, .closed, .open, .half, .queue { stroke-width: 1.5 }
-  text { font: 14px system-ui, sans-serif; fill: #111827; text-anchor: middle } .small { font-size: 12px; fill: #4b5563 }
+  text { font: 14px system-ui, sans-serif; fill: #111827; text-anchor: middle }
+  .small { font-size: 12px; fill: #4b5563 }
   .left { text-anchor: start } .bold { font-weight: 600 }
   .line { fill: none; stroke: #374151; stroke-width: 1.5; marker-end: url(#tip) } .dashed { stroke-dasharray: 5 4 }
   #tip path { fill: #374151 }

@@ -10,7 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 
-_FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>```+)(?P<info>[^\n`]*)\n(?P<body>.*?)^ *(?P=ticks) *$\n?", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<indent> *)(?P<ticks>```+)(?P<info>[^\n`]*)\n(?P<body>.*?)^ *(?P=ticks) *$\n?", re.MULTILINE | re.DOTALL
+)
 _MARK = re.compile(r"<!-- (\w+): (\S+) -->\s*$")
 
 
@@ -58,11 +60,9 @@ def commands(text: str) -> list[str]:
 def table(text: str, heading: str) -> list[list[str]]:
     """The rows of the first table after a heading or any other line, as cells."""
     below = text.split(f"{heading}\n", 1)[1]
-    found = re.search(r"(?:^\|.*\n)+", below, re.M)
+    found = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
     assert found is not None, f"no table after {heading!r}"
-    return [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in found[0].splitlines()[2:]
-    ]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in found[0].splitlines()[2:]]
 
 
 def ticked(text: str) -> list[str]:

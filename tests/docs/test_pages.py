@@ -16,7 +16,7 @@ from tests.docs.pages import DOCS, ROOT, commands, fences, pages, prose
 
 EVERY_PAGE = pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(DOCS).as_posix())
 
-_INCLUDED = re.compile(r"^(?:```|:::)\{include\} (\S+)\n((?::.*\n)*)", re.M)
+_INCLUDED = re.compile(r"^(?:```|:::)\{include\} (\S+)\n((?::.*\n)*)", re.MULTILINE)
 
 
 def whole(page: Path) -> str:
@@ -41,7 +41,7 @@ def toctree(page: Path) -> set[Path]:
 @EVERY_PAGE
 def test_it_has_one_heading_of_the_first_rank_and_begins_with_it(page: Path) -> None:
     text = prose(whole(page).replace("\n```\n# ", "\n# ")) if _INCLUDED.search(page.read_text()) else page.read_text()
-    headings = re.findall(r"^# .+$", prose(text), re.M)
+    headings = re.findall(r"^# .+$", prose(text), re.MULTILINE)
     assert len(headings) == 1
     assert text.strip().startswith(headings[0])
 
@@ -116,3 +116,35 @@ def test_a_command_that_does_not_exist_is_found() -> None:
     assert wrong_in("celery -A proj breaker open smtp --because x") == "no option '--because' of 'open'"
     assert wrong_in("python manage.py breaker list -x") == "no option '-x' of 'list'"
     assert wrong_in("celery -A proj breaker open smtp --reason x && celery -A proj worker") == ""
+
+
+# --- outside of docs/ -------------------------------------------------------------------------------------------------
+
+
+def anchor(heading: str) -> str:
+    """What code hosts make of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/index.md",
+        *(f"docs/{page.name}" for page in DOCS.glob("*.md")),
+    ],
+)
+def test_its_links_to_files_lead_somewhere_on_a_code_host_too(name: str) -> None:
+    """Sphinx reads the pages of docs/ and says more; it does not read these, or not as a code host does."""
+    page = ROOT / name
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text())):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if fragment:
+            headings = re.findall(r"^#+ (.+)$", prose(target.read_text()), re.MULTILINE)
+            assert fragment in map(anchor, headings), link

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from celery import Celery
 from celery.bin.base import CLIContext
 from click.testing import CliRunner
 
-from celery import Celery
 from celery_breaker.plugin.cli import breaker
 from tests.docs.pages import DOCS, marked
 

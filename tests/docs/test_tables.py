@@ -56,15 +56,15 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 
 
 def test_every_command_is_in_the_table() -> None:
-    told = [ticked(row[0])[0].split()[0] for row in table(CLI, "celery -A proj breaker COMMAND [NAME...] [OPTIONS]\n```")]
+    told = [
+        ticked(row[0])[0].split()[0] for row in table(CLI, "celery -A proj breaker COMMAND [NAME...] [OPTIONS]\n```")
+    ]
     assert sorted(told) == sorted(breaker.commands)
 
 
 def test_every_key_of_a_breaker_s_object_is_in_the_table() -> None:
     told = {
-        name
-        for row in table(CLI, "The keys of a breaker's object; times are in seconds:")
-        for name in ticked(row[0])
+        name for row in table(CLI, "The keys of a breaker's object; times are in seconds:") for name in ticked(row[0])
     }
     [status] = office(Declared({"smtp": QUICK})).desk.statuses(["smtp"])
     assert told == status.as_dict().keys()
@@ -138,7 +138,7 @@ def test_tests_that_a_promise_names_exist() -> None:
 
 def test_words_of_the_glossary_are_explained_once() -> None:
     text = (DOCS / "reference" / "glossary.md").read_text()
-    terms = re.findall(r"^(\w[^\n]*)\n: ", text, re.M)
+    terms = re.findall(r"^(\w[^\n]*)\n: ", text, re.MULTILINE)
     assert len(terms) == len(set(terms)) > 20
 
 

@@ -62,7 +62,9 @@ class Desk:
         return len(sent.read_text().splitlines()) if sent.exists() else 0
 
     def ordered(self) -> int:
-        return max((int(number) for number in re.findall(r"order (\d+)", self.terminals["customers"].logs())), default=0)
+        return max(
+            (int(number) for number in re.findall(r"order (\d+)", self.terminals["customers"].logs())), default=0
+        )
 
 
 @pytest.fixture
@@ -82,20 +84,22 @@ def test_the_shop_rides_out_the_outage_as_the_page_says(desk: Desk) -> None:
     worker.wait_for_log("breakers of 1 tasks, kept in .*: the results backend is Redis", timeout=60)
     desk.start("customers")
     eventually(lambda: desk.sent() >= 3, lambda: f"receipts should be sent; {worker.tail()}", timeout=60)
-    assert re.search(r"^mail +closed +now +0", desk.ask(listing), re.M)
+    assert re.search(r"^mail +closed +now +0", desk.ask(listing), re.MULTILINE)
 
     desk.stop("service")
     worker.wait_for_log(r"breaker 'mail' opened for \S+ s: 5 failures in a row", timeout=60)
     worker.wait_for_log(r"breaker 'mail' is half_open \(was open\)", timeout=60)
     worker.wait_for_log(r"breaker 'mail' opened for \S+ s: probe failed: URLError", timeout=60)
-    assert re.search(r"^mail +open .* in .* probe failed", desk.ask(listing), re.M)
+    assert re.search(r"^mail +open .* in .* probe failed", desk.ask(listing), re.MULTILINE)
 
     desk.start("service")
     worker.wait_for_log(r"breaker 'mail' is closed \(was half_open\)", timeout=90)
     desk.stop("customers")
     orders = desk.ordered()
     assert orders > 20
-    eventually(lambda: desk.sent() >= orders, lambda: f"{desk.sent()} of {orders} receipts; {worker.tail()}", timeout=90)
+    eventually(
+        lambda: desk.sent() >= orders, lambda: f"{desk.sent()} of {orders} receipts; {worker.tail()}", timeout=90
+    )
 
     counted, twice = (desk.ask(command).split() for command in desk.runs["count"])
     assert (counted, twice) == ([str(orders)], [])
