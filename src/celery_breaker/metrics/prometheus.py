@@ -196,6 +196,13 @@ def serve(
     Raises:
         OSError: the port is taken.
         ConfigurationError: ``names`` or ``limit`` cannot be.
+
+    Example:
+        >>> from celery_breaker.engine.default import registry_at
+        >>> served = serve(0, address="127.0.0.1", source=registry_at("memory://"))
+        >>> served.port > 0
+        True
+        >>> served.stop()
     """
     collector = BreakerCollector(source, names=names, limit=limit)
     try:
