@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,9 @@ def fences(text: str) -> Iterator[Fence]:
         before = _MARK.search(text, 0, found.start())
         mark = (before[1], before[2]) if before is not None and before.end() == found.start() else None
         line = text.count("\n", 0, found.start()) + 1
-        yield Fence(found["info"].strip(), found["body"], line, mark)
+        yield Fence(
+            found["info"].strip(), textwrap.dedent(found["body"]) if found["indent"] else found["body"], line, mark
+        )
 
 
 def prose(text: str) -> str:
