@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
+
 from celery_breaker.plugin.app import breakers_of
 from tests.docs.pages import DOCS, marked
 
