@@ -50,7 +50,7 @@ linkcheck_ignore = [
     r"https?://([^/]*\.)?example(\.org|\.com)?([:/].*)?$",  # names that stand for the reader's
 ]
 
-# Links to what lies outside of docs/, by what they start with after any number of "../": the page that shows it.
+# Files outside of docs/ that pages link to, for who reads them on a code host: the page that shows each here.
 outside_pages = {
     "README.md#options-of-a-breaker": "reference/options.md#options-of-a-breaker",
     "README.md#use-it": "index.md",

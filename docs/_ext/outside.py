@@ -1,4 +1,4 @@
-"""What leads out of docs/: links to files of the repository become links to pages, and those to the web are listed."""
+"""What leads out of docs/: links to files of the repository lead to pages, or nowhere; those to the web are listed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,27 @@ from pathlib import Path, PurePosixPath
 from docutils import nodes
 from sphinx.application import Sphinx
 
-_LINK = re.compile(r"\]\((?:\.\./)+([\w.-]+\.md(?:#[\w-]+)?)\)")
+_LINK = re.compile(r"(?<!!)\[([^\]\n]*)\]\((\.\./[^)\s]+)\)")
 
 
 def lead_in(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Point links to files above docs/ to the pages that show them; what has no page is left, and so is an error."""
+    """Point links to files above docs/ to the pages that show them; of one that no page shows, the words stay.
+
+    A link to what does not exist is left as it is, and so is an error.
+    """
+    here = Path(app.srcdir, docname).parent
     up = "../" * (len(PurePosixPath(docname).parts) - 1)
+    root = Path(app.srcdir).parent
 
     def page_of(link: re.Match[str]) -> str:
-        page = app.config.outside_pages.get(link[1])
-        return link[0] if page is None or f"({up}../" not in link[0] else f"]({up}{page})"
+        words, target = link.groups()
+        path, _, fragment = target.partition("#")
+        file = (here / path).resolve()
+        if file.is_relative_to(app.srcdir) or not file.is_relative_to(root) or not file.exists():
+            return link[0]
+        name = file.relative_to(root).as_posix()
+        page = app.config.outside_pages.get(f"{name}#{fragment}", app.config.outside_pages.get(name))
+        return words if page is None else f"[{words}]({up}{page})"
 
     source[0] = _LINK.sub(page_of, source[0])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from celery_breaker.plugin.cli import breaker
 from tests.docs.pages import DOCS, ROOT, commands, fences, pages, prose
@@ -60,6 +61,13 @@ def test_its_python_can_be_read(page: Path) -> None:
     for fence in fences(page.read_text()):
         if fence.language == "python" and ">>>" not in fence.text:
             ast.parse(fence.text)
+
+
+@EVERY_PAGE
+def test_its_yaml_can_be_read(page: Path) -> None:
+    for fence in fences(page.read_text()):
+        if fence.language == "yaml":
+            yaml.safe_load(fence.text)
 
 
 @EVERY_PAGE
