@@ -105,10 +105,24 @@ lint: $(VENV)/.stamp-lint
 	$(BIN)/pyright
 	PYTHONPATH=src $(BIN)/lint-imports
 
-# The wheel is built from the source distribution, so both are tried.
+# Read afresh each time: a page may include what is not a page, or be made from docstrings.
 SPHINX = $(BIN)/python -m sphinx -q -E -a -W -n --keep-going
 
+docs: $(VENV)/.stamp-docs $(VENV)/.stamp-wheel
+	$(SPHINX) -b html docs build/docs
+	@echo "docs: build/docs/index.html; what it links to elsewhere is in build/docs/links.txt"
+
+docs-links: $(VENV)/.stamp-docs $(VENV)/.stamp-wheel
+	$(SPHINX) -b linkcheck docs build/docs-links
+
+# The wheel is built from the source distribution, so both are tried.
 package: $(VENV)/.stamp-package $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/pytest -q tests/package
+	$(BIN)/python -m tests.package.importing
 
 services:
 	.ci/services

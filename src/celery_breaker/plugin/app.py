@@ -205,8 +205,8 @@ def breakers_of(app: Celery) -> AppBreakers:
         >>> from celery import Celery
         >>> app = Celery("shop", broker="memory://", set_as_current=False)
         >>> app.conf.update(breakers={"smtp": {"max_failures": 3}}, breaker_store="memory://")
-        >>> breakers_of(app).desk.names()
-        ['smtp']
+        >>> "smtp" in breakers_of(app).desk.names()
+        True
     """
     app = getattr(app, "_get_current_object", lambda: app)()
     breakers = _apps.get(app)
