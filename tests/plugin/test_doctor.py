@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.bin.base import CLIContext
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
@@ -31,6 +31,7 @@ from celery_breaker.plugin.doctor_case import (
     some,
 )
 from celery_breaker.stores.url import open_store
+from tests.support.commands import runner
 from tests.support.processes import free_port
 from tests.support.servers import RedisServer
 
@@ -336,7 +337,7 @@ def run(make_app: Callable[..., Celery], redis_server: RedisServer) -> Run:
         }
         app = make_app({**before, **conf})
         context = CLIContext(app=app, no_color=False, workdir=None)
-        return CliRunner().invoke(breaker, ["doctor", "--wait", "0.2", *args], obj=context, catch_exceptions=False)
+        return runner().invoke(breaker, ["doctor", "--wait", "0.2", *args], obj=context, catch_exceptions=False)
 
     return run
 
@@ -487,7 +488,7 @@ def test_no_password_comes_out_of_the_other_commands(
         {"broker_url": broker, "broker_connection_timeout": 0.2, "breakers": {"smtp": {}}, "breaker_store": url}
     )
     breakers_of(app).forget()
-    done = CliRunner().invoke(breaker, command, obj=CLIContext(app=app, no_color=False, workdir=None))
+    done = runner().invoke(breaker, command, obj=CLIContext(app=app, no_color=False, workdir=None))
     assert done.exit_code in (1, 4)
     assert done.stderr.startswith("Error: ")
     for spelling in ("hun%40ter2", "hun@ter2", "ter2"):

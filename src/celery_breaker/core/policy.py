@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celery_breaker.core.backoff import Backoff, check_backoff
 from celery_breaker.core.verdict import Classifier, ExceptionSpec
@@ -212,7 +212,7 @@ class Policy:
 
 
 def _exception_spec(name: str, value: object) -> ExceptionSpec:
-    items = value if isinstance(value, Iterable) and not isinstance(value, (type, str)) else (value,)
+    items: Iterable[Any] = value if isinstance(value, Iterable) and not isinstance(value, (type, str)) else (value,)
     spec = tuple(items)
     for item in spec:
         if not (isinstance(item, str) or (isinstance(item, type) and issubclass(item, BaseException))):
