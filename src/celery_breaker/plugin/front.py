@@ -14,16 +14,15 @@ if TYPE_CHECKING:
 
     from celery_breaker.plugin.publishing import Publisher
 
-__all__ = ["send_task", "stand_in_the_way"]
+__all__ = ["stand_in_the_way"]
 
-send_task = Celery.send_task
-"""Celery's own."""
+_send_task = Celery.send_task
 
 _KEPT = "_celery_breaker_publisher"
 """Where an app keeps its publisher."""
 
 
-@functools.wraps(send_task)
+@functools.wraps(_send_task)
 def _by_way_of_the_breakers(
     self: Celery, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
 ) -> AsyncResult[Any]:
@@ -34,7 +33,7 @@ def _by_way_of_the_breakers(
 def _publisher_of(app: Celery) -> Publisher:
     from celery_breaker.plugin.publishing import Publisher
 
-    publisher: Publisher = app.__dict__.setdefault(_KEPT, Publisher(app))
+    publisher: Publisher = app.__dict__.setdefault(_KEPT, Publisher(app, _send_task))
     return publisher
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery.result import EagerResult
@@ -17,7 +18,6 @@ from celery_breaker.errors import BreakerOpen
 from celery_breaker.plugin import parking_redis, role, signals
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cells import TaskCells
-from celery_breaker.plugin.front import send_task
 from celery_breaker.plugin.on_publish import OnPublish, resolved, said_by
 from celery_breaker.plugin.policies import names_on
 from celery_breaker.plugin.reroute import ToParking
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Publisher"]
 
 logger = logging.getLogger(__name__)
-
-_NAMES = tuple(inspect.signature(send_task).parameters)[4:]
-"""Names of what may follow a task's name, args and kwargs by position."""
 
 
 class _Gate:
@@ -67,8 +64,10 @@ class Publisher:
     dictionary.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, send: Callable[..., AsyncResult[Any]]) -> None:
         self._app = app
+        self._send_task = partial(send, app)
+        self._names = tuple(inspect.signature(self._send_task).parameters)[3:]  # what may follow by position
         self._breakers: AppBreakers = breakers_of(app)
         self._gates: dict[str, _Gate | None] = {}
         self._breakers.on_forget.append(self._gates.clear)
@@ -87,12 +86,12 @@ class Publisher:
         if gate is not None and (gate.one is None or not gate.one.passing):
             cell = gate.refusing(args or (), kwargs or {})
             if cell is not None and not self._exempt():
-                options.update(zip(_NAMES, more, strict=False))
+                options.update(zip(self._names, more, strict=False))
                 return self._refused(gate, cell, name, args, kwargs, options)
-        return send_task(self._app, name, args, kwargs, *more, **options)
+        return self._send_task(name, args, kwargs, *more, **options)
 
     def _send(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> AsyncResult[Any]:
-        return send_task(self._app, name, args, kwargs, **options)
+        return self._send_task(name, args, kwargs, **options)
 
     def _look(self, name: str, task: Any) -> _Gate | None:
         """The gate of a task that is published for the first time; ``None`` if there is nothing to do."""
