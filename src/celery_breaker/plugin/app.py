@@ -6,7 +6,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -220,10 +222,17 @@ def _current_breakers() -> AppBreakers | None:
     return breakers_of(app) if app is not None else None
 
 
-def _current_registry() -> Registry:
-    """The current app's registry; where there is no app, this process's memory."""
-    breakers = _current_breakers()
+def _registry_of(breakers: AppBreakers | None) -> Registry:
+    """An app's registry; where there is no app, this process's memory."""
     return breakers.registry if breakers is not None else default.registry_at("memory://")
+
+
+def _current_registry() -> Registry:
+    return _registry_of(_current_breakers())
+
+
+def _bound_registry() -> Callable[[], Registry]:
+    return partial(_registry_of, _current_breakers())
 
 
 def _current_desk() -> Desk | None:
@@ -231,5 +240,5 @@ def _current_desk() -> Desk | None:
     return breakers.desk if breakers is not None else None
 
 
-default.provide(_current_registry)
+default.provide(_current_registry, bound=_bound_registry)
 desks.provide(_current_desk)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.breaker import outcome_of
+from celery_breaker.engine.judging import outcome_of
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 from celery_breaker.errors import BreakerOpen
