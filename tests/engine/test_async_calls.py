@@ -312,4 +312,4 @@ async def test_acall_of_what_cannot_be_awaited_says_so(breaker: Breaker) -> None
 
 
 async def test_whatever_can_be_awaited_will_do(breaker: Breaker) -> None:
-    assert await breaker.acall(lambda: up()) == 42
+    assert await breaker.acall(lambda number: up(), 1) == 42
