@@ -47,7 +47,7 @@ $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 	@touch $@
 
 $(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo,django,memcached,sqlalchemy,web]" --group bench --requirement bench/requirements.txt
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo,django,memcached,sqlalchemy,web,async]" --group bench --requirement bench/requirements.txt
 	@touch $@
 
 $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
@@ -86,7 +86,7 @@ lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy docs/examples
+	$(BIN)/mypy docs/examples tests/typing
 	PYTHONPATH=src $(BIN)/lint-imports
 
 services:

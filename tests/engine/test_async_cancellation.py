@@ -102,7 +102,7 @@ async def test_a_failure_beside_cancelled_siblings_is_a_failure(breaker: Breaker
             group.start_soon(anyio.sleep_forever)
             group.start_soon(broken)
 
-    with pytest.raises(Exception, match="unhandled errors in a TaskGroup|Exceptions from Trio nursery"):
+    with pytest.raises(Exception, match=r"unhandled errors in a TaskGroup|Exceptions from Trio nursery"):
         await breaker.acall(family)
     registry.work()
     assert registry.totals(registry.cell("smtp")).failures == 1

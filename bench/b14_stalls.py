@@ -1,0 +1,54 @@
+"""Row 14: how late an event loop is while the store of its breakers hangs."""
+
+from __future__ import annotations
+
+import anyio
+
+from bench.rows import Row
+from bench.servers import Servers
+from celery_breaker.core.record import State
+from celery_breaker.engine.default import registry_at
+from tests.support.stalls import STALL, Lateness, blocking, while_store_hangs
+
+MEASURES = (
+    "Eight tasks call through `async with Breaker(…)` under asyncio while the Redis that keeps the breaker is stopped "
+    "(SIGSTOP); a ninth sleeps for a millisecond over and over and notes by how much more it slept. Every quarter of a "
+    "second the breaker is left out, and back in: a stall is a sleep that was late by 5 ms more than the worst without "
+    "a breaker. That the detector sees one is shown with the plain `with`, which waits for a half-open permit."
+)
+
+
+def rows(quick: bool) -> list[Row]:
+    """A row for each state, and what the detector says of blocking calls."""
+    seconds = 2.0 if quick else 20.0
+    with Servers() as servers:
+        server = servers.redis()
+        try:
+            found = {
+                state: anyio.run(lambda s=state: while_store_hangs(s, server, seconds=seconds))  # type: ignore[misc]
+                for state in State
+            }
+            blocked = anyio.run(lambda: while_store_hangs(State.HALF_OPEN, server, seconds=seconds, call=blocking))
+        finally:
+            registry_at(server.url).close()  # before its Redis ends
+    return [*(_row(state, lateness) for state, lateness in found.items()), _control(blocked)]
+
+
+def _row(state: State, found: Lateness) -> Row:
+    return Row(
+        number=14,
+        what=f"stalls of the event loop over {STALL * 1e3:.0f} ms, store stopped, {_word(state)}",
+        figure=str(found.stalls),
+        bar="0",
+        met=found.stalls == 0,
+        note=f"{found.sides}; {found.calls}",
+    )
+
+
+def _control(found: Lateness) -> Row:
+    what = "the same, half-open, with calls that block"
+    return Row(number=14, what=what, figure=str(found.stalls), bar="", met=None, note=found.sides)
+
+
+def _word(state: State) -> str:
+    return str(state).replace("_", "-")
