@@ -14,6 +14,8 @@ from celery_breaker.core.record import State
 from celery_breaker.engine.breaker import Breaker
 from celery_breaker.engine.registry import Registry
 from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError
+from tests.engine.test_ramp import POLICY as RAMP
+from tests.engine.test_ramp import closed_again
 from tests.engine.world import World, breaker_in, fail, known
 
 pytestmark = pytest.mark.anyio
@@ -165,6 +167,26 @@ async def test_closed_and_open_it_asks_nobody(breaker: Breaker, registry: Regist
     assert world.server.calls == []
 
 
+async def test_on_the_ramp_places_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(RAMP)
+    registry = closed_again(world)
+    breaker = breaker_in(registry)
+    entered: list[object] = []
+    enter = registry.enter
+    monkeypatch.setattr(registry, "enter", lambda cell: entered.append(cell) or enter(cell))
+    world.server.calls.clear()
+    admitted = refused = 0
+    for _ in range(100):
+        try:
+            await breaker.acall(up)
+            admitted += 1
+        except BreakerOpen:
+            refused += 1
+    assert (admitted, refused) == (20, 80)
+    assert world.server.calls == ["lease"] * 11, "two places each time, and one attempt too many"
+    assert len(entered) == 11, "the other calls take no thread"
+
+
 async def test_a_refusal_is_measured(breaker: Breaker, registry: Registry) -> None:
     fail(registry, 3)
     refused = []
@@ -262,6 +284,36 @@ async def test_a_block_of_a_child_task_is_not_its_parents(breaker: Breaker, regi
         await anyio.wait_all_tasks_blocked()
     registry.work()
     assert registry.totals(registry.cell("smtp")).calls == 2
+
+
+async def test_a_block_from_before_the_trip_that_ends_during_a_probe_is_no_probe(
+    breaker: Breaker, registry: Registry, world: World
+) -> None:
+    end_old, end_probe, probing = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def old() -> None:
+        async with breaker:
+            await end_old.wait()
+
+    async def probe() -> None:
+        async with breaker:
+            probing.set()
+            await end_probe.wait()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(old)
+        await anyio.wait_all_tasks_blocked()
+        fail(registry, 3)
+        world.clock.advance(30)
+        group.start_soon(probe)
+        await probing.wait()
+        end_old.set()
+        await anyio.wait_all_tasks_blocked()
+        registry.work()
+        assert world.stored().state is State.HALF_OPEN
+        end_probe.set()
+    registry.work()
+    assert world.stored().state is State.CLOSED
 
 
 async def test_a_block_that_was_never_entered_says_so(breaker: Breaker) -> None:

@@ -67,7 +67,7 @@ async def test_no_policy_makes_a_failure_of_a_cancellation(world: World, way: Wa
         asked.append(exception)
         return "failure" if exception is not None else None
 
-    world.policy = Policy(max_failures=1, classify=classify, failures=(BaseException,), slow_call_duration=0.001)
+    world.policy = Policy(max_failures=9, classify=classify, failures=(BaseException,), slow_call_duration=0.001)
     registry = world.process()
     await cancelled_in(way, breaker_in(registry))
     registry.work()
@@ -109,7 +109,7 @@ async def test_a_failure_beside_cancelled_siblings_is_a_failure(breaker: Breaker
 
 
 async def test_a_group_of_nothing_but_cancellations_counts_for_nothing(world: World) -> None:
-    world.policy = Policy(max_failures=1, failures=(BaseException,))
+    world.policy = Policy(max_failures=9, failures=(BaseException,))
     registry = world.process()
     breaker = breaker_in(registry)
 
@@ -307,3 +307,22 @@ def test_a_coroutine_that_is_dropped_half_way_counts_for_nothing(world: World, w
     call.send(None)
     call.close()
     assert [outcome.verdict for outcome in registry._outcomes] == [Verdict.NEUTRAL]
+
+
+async def exiting() -> None:
+    try:
+        await Pause()
+    except GeneratorExit:
+        raise SystemExit from None
+
+
+@WAYS
+def test_one_that_ends_otherwise_outside_of_any_loop_is_judged(world: World, way: Way) -> None:
+    world.policy = Policy(max_failures=1, failures=(SystemExit,))
+    registry = world.process()
+    call = way(breaker_in(registry), exiting)
+    assert isinstance(call, Coroutine)
+    call.send(None)
+    with pytest.raises(SystemExit):
+        call.close()
+    assert [outcome.verdict for outcome in registry._outcomes] == [Verdict.FAILURE]

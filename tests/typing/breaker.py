@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from typing_extensions import assert_type  # mypy brings it
 
 from celery_breaker import Breaker
-
-if TYPE_CHECKING:
-    from typing_extensions import assert_type
 
 breaker = Breaker("smtp")
 
