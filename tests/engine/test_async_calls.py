@@ -348,14 +348,14 @@ async def test_methods_and_callable_objects_are_guarded_too(breaker: Breaker, re
         async def __call__(self) -> str:
             return "called"
 
-    client = Client()
+    client = breaker(Client)()
     assert await client.fetch() is client
     assert await breaker(client)() == "called"
     assert await breaker.acall(client) == "called"
     with pytest.raises(ServiceDown):
         await breaker.acall(down)
     registry.work()
-    assert registry.totals(registry.cell("smtp")).calls == 4
+    assert registry.totals(registry.cell("smtp")).calls == 5
 
 
 async def test_acall_of_what_cannot_be_awaited_says_so(breaker: Breaker) -> None:

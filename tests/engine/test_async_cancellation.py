@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 
@@ -306,6 +307,18 @@ def test_a_coroutine_that_is_dropped_half_way_counts_for_nothing(world: World, w
     assert isinstance(call, Coroutine)
     call.send(None)
     call.close()
+    assert [outcome.verdict for outcome in registry._outcomes] == [Verdict.NEUTRAL]
+
+
+@WAYS
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_one_that_is_dropped_between_two_tasks_counts_for_nothing(world: World, way: Way) -> None:
+    registry = world.process()
+    call = way(breaker_in(registry), pausing)
+    assert isinstance(call, Coroutine)
+    call.send(None)
+    asyncio.get_running_loop().call_soon(call.close)
+    await until(lambda: registry._outcomes)
     assert [outcome.verdict for outcome in registry._outcomes] == [Verdict.NEUTRAL]
 
 

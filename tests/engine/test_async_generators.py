@@ -224,8 +224,12 @@ async def test_a_generators_block_that_is_left_in_another_task_frees_its_permit(
     world.clock.advance(30)
     source = in_a_block(breaker)
     assert await source.__anext__() == 1
+
+    async def close() -> None:
+        await source.aclose()
+
     async with anyio.create_task_group() as group:
-        group.start_soon(source.aclose)
+        group.start_soon(close)
     registry.work()
     assert world.stored().state is State.HALF_OPEN, "a block that is not run to its end is no success"
     async with breaker:

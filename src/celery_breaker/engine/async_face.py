@@ -85,7 +85,7 @@ class AsyncFace(Entrance):
 
     def _asynchronous(self, service: Callable[P, R]) -> Callable[P, R] | None:
         """A coroutine function, or an async generator function, that goes through this breaker; else nothing."""
-        for function in (service, getattr(service, "__call__", None)):  # noqa: B004 -- an object's own, if it has one
+        for function in (service, type(service).__call__):
             if inspect.iscoroutinefunction(function):
                 _check_extra()
                 return cast("Callable[P, R]", self._coroutine_function(service))

@@ -23,7 +23,7 @@ def task_id() -> int:
     """The task that runs, or 0 if none does; another one may have the same number once this one has ended."""
     try:
         return get_current_task().id
-    except RuntimeError:  # no event loop runs: what is left of a task is being collected as garbage
+    except Exception:  # no task runs, but what is left of one is collected as garbage; anyio has several words for it
         return 0
 
 
@@ -36,7 +36,7 @@ def cancels(exc: BaseException) -> bool:
         return all(cancels(part) for part in parts)
     try:
         return isinstance(exc, get_cancelled_exc_class())
-    except RuntimeError:  # as above
+    except RuntimeError:  # as above, and no event loop runs either
         return False
 
 
