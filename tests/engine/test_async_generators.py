@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -93,6 +94,20 @@ async def test_one_that_is_closed_early_has_given_what_was_wanted(
     async with aclosing(endless()) as source:
         assert await source.__anext__() == 1
     assert closed == [1]
+    registry.work()
+    assert world.stored().state is State.CLOSED
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio warns of it
+async def test_one_that_its_consumer_has_dropped_is_closed_with_the_garbage(
+    breaker: Breaker, registry: Registry, world: World
+) -> None:
+    fail(registry, 3)
+    world.clock.advance(30)
+    async for _ in breaker(rows)():
+        break
+    gc.collect()
+    await anyio.wait_all_tasks_blocked()
     registry.work()
     assert world.stored().state is State.CLOSED
 
