@@ -258,13 +258,17 @@ async def test_whoever_was_refused_after_being_cancelled_gives_nothing_back(
     assert world.stored().state is State.CLOSED
 
 
-async def test_a_crowd_at_a_half_open_breaker_takes_few_threads(
-    breaker: Breaker, registry: Registry, world: World
+@pytest.mark.parametrize("permits", [1, 3])
+async def test_of_a_crowd_at_a_half_open_breaker_only_as_many_ask_as_there_are_permits(
+    world: World, permits: int
 ) -> None:
+    world.policy = Policy(max_failures=3, failure_rate=0, recovery_timeout=30, half_open_calls=permits)
+    registry = world.process()
+    breaker = breaker_in(registry)
     fail(registry, 3)
     world.clock.advance(30)
     gate = Gate(world, "lease")
-    ends = []
+    ends: list[object] = []
 
     async def call() -> None:
         try:
@@ -275,14 +279,24 @@ async def test_a_crowd_at_a_half_open_breaker_takes_few_threads(
     async with anyio.create_task_group() as group:
         for _ in range(200):
             group.start_soon(call)
-        await until(gate.reached.is_set)
-        assert (
-            sum(thread.name == "AnyIO worker thread" or "Trio" in thread.name for thread in threading.enumerate()) < 20
-        )
-        assert await anyio.to_thread.run_sync(lambda: "free") == "free", "the program's own threads are left to it"
+        await until(lambda: len(ends) == 200 - permits)
+        assert set(ends) == {"refused"}, "they wait for nobody"
         gate.open()
-    assert ends.count(42) >= 1
-    assert len(ends) == 200
+    assert ends[200 - permits :] == [42] * permits
+
+
+async def test_one_that_was_cancelled_asks_no_more(breaker: Breaker, registry: Registry, world: World) -> None:
+    fail(registry, 3)
+    world.clock.advance(30)
+    gate = Gate(world, "swap")
+    async with anyio.create_task_group() as group:
+        group.start_soon(breaker.acall, up)
+        await until(gate.reached.is_set)
+        group.cancel_scope.cancel()
+    gate.open()
+    await until(lambda: registry._outcomes)
+    registry.work()
+    assert await breaker.acall(up) == 42
 
 
 # --- tasks that are collected as garbage ------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Both kinds of calls take turns in one run, so that what the machine itself does 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,16 +43,26 @@ class Lateness:
 
     @property
     def stalls(self) -> int:
-        """Sleeps beside guarded calls that were late by more than `STALL` beyond the worst without a breaker."""
-        return sum(late > STALL + max(self.bare) for late in self.guarded)
+        """How many more sleeps were late by over `STALL` than there were without a breaker, which is the noise."""
+        return _late(self.guarded) - _late(self.bare)
+
+    @property
+    def doubt(self) -> float:
+        """Three standard deviations of `stalls`, were both sides nothing but noise."""
+        return 3 * math.sqrt(_late(self.guarded) + _late(self.bare))
+
+    @property
+    def worst(self) -> float:
+        """Seconds by which the worst beside guarded calls was later than the worst without a breaker."""
+        return max(self.guarded) - max(self.bare)
 
     @property
     def sides(self) -> str:
         """The worst of either side, and how many were late."""
 
         def side(found: list[float]) -> str:
-            over = sum(late > STALL for late in found)
-            return f"worst {max(found) * 1e3:.1f} ms, {over} of {len(found):,} over {STALL * 1e3:.0f} ms"
+            late = f"{_late(found)} of {len(found):,} sleeps late by over {STALL * 1e3:.0f} ms"
+            return f"{late}, worst {max(found) * 1e3:.0f} ms"
 
         return f"{side(self.guarded)}; without a breaker {side(self.bare)}"
 
@@ -62,6 +73,10 @@ class Lateness:
 
     def __str__(self) -> str:
         return f"{self.sides}; {self.calls}"
+
+
+def _late(found: list[float]) -> int:
+    return sum(late > STALL for late in found)
 
 
 Call = Callable[[Breaker, Callable[[], Awaitable[None]]], Awaitable[None]]

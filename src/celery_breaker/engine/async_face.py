@@ -154,20 +154,24 @@ class AsyncFace(Entrance):
             at_hand = await in_thread(functools.partial(self._own, registry_from_here()), unwanted=_keep)
         registry, cell = at_hand
         ticket: Ticket | None = cell.ticket
-        if not cell.passing and (ticket := self._from_memory(registry, cell)) is None:
-            ticket = await in_thread(
-                functools.partial(registry.enter, cell), unwanted=functools.partial(_give_back, registry)
-            )
+        if not cell.passing:
+            ticket = self._from_memory(registry, cell) or await _asked(registry, cell)
         return ticket or self._refuse(registry, cell)
 
     def _from_memory(self, registry: Registry, cell: Cell) -> Ticket | None:
-        """A ticket or a refusal, unless only the store can say."""
+        """A ticket or a refusal, unless only the store can say.
+
+        While as many tasks of this loop ask for a permit as there are permits, the others need not ask.
+        """
+        from celery_breaker.engine.event_loop import asking
+
         if not cell.known:
             return None
         said = registry.admission(cell)
         if said is Admission.ADMIT or (said is Admission.PLACE and registry.take_place(cell)):
             return cell.ticket
-        if said is Admission.REFUSE or registry.full(cell):
+        crowded = said is Admission.PERMIT and asking()[cell] >= cell.policy.half_open_calls
+        if said is Admission.REFUSE or crowded or registry.full(cell):
             self._refuse(registry, cell)
         return None
 
@@ -185,6 +189,21 @@ class AsyncFace(Entrance):
             self._registry.report(Outcome(ticket, Verdict.NEUTRAL))
         else:
             self._ended(ticket, started, exception=exc)
+
+
+async def _asked(registry: Registry, cell: Cell) -> Ticket | None:
+    from celery_breaker.engine.event_loop import asking, in_thread
+
+    crowd = asking()
+    crowd[cell] += 1
+    try:
+        return await in_thread(
+            functools.partial(registry.enter, cell), unwanted=functools.partial(_give_back, registry)
+        )
+    finally:
+        crowd[cell] -= 1
+        if not crowd[cell]:
+            del crowd[cell]
 
 
 def _keep(_at_hand: tuple[Registry, Cell]) -> None:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
 from anyio import CapacityLimiter, get_cancelled_exc_class, get_current_task, to_thread
 from anyio.lowlevel import RunVar
 
-__all__ = ["cancels", "in_thread", "task_id"]
+__all__ = ["asking", "cancels", "in_thread", "task_id"]
 
 T = TypeVar("T")
 
-_THREADS = 8
+_THREADS = 4
 """Threads of one event loop at once. They are few, and apart from those that the program has for its own use."""
 
 _limiter: RunVar[CapacityLimiter] = RunVar("celery_breaker_threads")
+_asking: RunVar[Counter[object]] = RunVar("celery_breaker_asking")
+
+
+def asking() -> Counter[object]:
+    """How many tasks of this event loop are asking for what; whoever does counts itself in and out."""
+    counter = _asking.get(None)
+    if counter is None:
+        counter = Counter()
+        _asking.set(counter)
+    return counter
 
 
 def task_id() -> int:
