@@ -36,9 +36,3 @@ def test_without_anyio_the_first_asynchronous_use_says_what_to_install() -> None
         done.stdout.splitlines()
         == ["a breaker around asynchronous code needs anyio; pip install 'celery-breaker[async]'"] * 4
     ), done.stderr
-
-
-def test_importing_the_package_imports_neither_anyio_nor_asyncio_backends() -> None:
-    code = "import sys, celery_breaker; print(sorted({'anyio', 'trio', 'sniffio'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
