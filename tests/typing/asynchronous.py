@@ -39,7 +39,7 @@ async def echo() -> AsyncGenerator[str, bytes]:
 
 @asynccontextmanager
 @prices
-async def connection(host: str) -> AsyncIterator[bool]:
+async def connection(host: str) -> AsyncGenerator[bool, None]:
     """One that becomes a context manager."""
     yield bool(host)
 
