@@ -45,7 +45,7 @@ def gather(breakers: AppBreakers, *, wait: float) -> Facts:
     """
     app, policies, settings = breakers.app, breakers.policies, breakers.settings
     store, overdue = _store_facts(breakers)
-    broker = broker_facts(app, policies.names())
+    broker = broker_facts(app, [name for name in policies.names() if policies.of(name).parks])
     conf = app.conf
     return Facts(
         store=store,
