@@ -49,7 +49,7 @@ def test_queues_that_kombu_may_make_need_no_list(check: Make) -> None:
 def test_missing_queues_are_named_with_the_cure(check: Make) -> None:
     check("celery", "celery_breaker-parked-smtp", "celery_breaker-quarantine")
     with pytest.raises(
-        ConfigurationError, match=r"does not list celery_breaker-parked-smtp: make and list them, so .*"
+        ConfigurationError, match=r"does not list celery_breaker-parked-smtp: make and list them, or .*"
     ):
         check("celery", "celery_breaker-quarantine")
     with pytest.raises(

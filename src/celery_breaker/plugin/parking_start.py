@@ -51,8 +51,8 @@ def check(app: Celery, policies: Policies) -> None:
     fixed = [name for name in parking if not fields_of(name)]
     if missing := missing_queues(app, fixed):
         raise ConfigurationError(
-            f"broker_transport_options['predefined_queues'] does not list {', '.join(missing)}: make and list them, so "
-            "that tasks can be parked, or have none parked (on_open='retry' or 'fail', no defer_failures or retry_budget)"
+            f"broker_transport_options['predefined_queues'] does not list {', '.join(missing)}: make and list them, or "
+            "have no task parked (on_open='retry' or 'fail', and neither defer_failures nor retry_budget)"
         )
     templates = [name for name in parking if fields_of(name)]
     if missing_queues(app, templates):
