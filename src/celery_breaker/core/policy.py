@@ -14,7 +14,7 @@ from celery_breaker.errors import ConfigurationError, suggestion
 
 __all__ = ["DEFAULT_PROBE_TIMEOUT", "ON_OPEN", "Policy"]
 
-ON_OPEN = ("park", "retry", "fail")
+ON_OPEN = ("park", "retry", "pause", "fail")
 """Named answers to a call that is not admitted; a callable or its dotted path is the other kind."""
 
 DEFAULT_PROBE_TIMEOUT = 60.0
@@ -52,8 +52,8 @@ class Policy:
         failures: exceptions (classes or dotted names) that count.
         ignore: exceptions that say nothing about the service.
         classify: callable of (exception, result) → ``"failure"``, ``"success"``, ``"neutral"`` or ``None``.
-        on_open: ``"park"``, ``"retry"``, ``"fail"``, or a callable of (exception, \\*args, \\*\\*kwargs), or
-            its dotted path; its return value is the task's result.
+        on_open: ``"park"``, ``"retry"``, ``"pause"``, ``"fail"``, or a callable of (exception, \\*args,
+            \\*\\*kwargs), or its dotted path; its return value is the task's result.
         max_deferrals: deferrals after which a task fails with `BreakerOpen`.
         max_deferral_age: seconds since the first deferral after which it fails.
         health_check: callable (or dotted path) run by the agent as the probe; falsy or an exception is a failure.
@@ -149,6 +149,10 @@ class Policy:
             raise ConfigurationError(
                 f"failure_window={self.failure_window!r} holds fewer calls than max_failures={self.max_failures}, "
                 "so it could never trip; widen the window"
+            )
+        if self.on_open == "pause" and self.admit_ramp:
+            raise ConfigurationError(
+                "on_open='pause' leaves tasks in their queue, and admit_ramp would park them; drop one of the two"
             )
         if self.scope == "worker" and self.min_workers > 1:
             raise ConfigurationError("scope='worker' never sees a second worker; drop min_workers")

@@ -1,0 +1,85 @@
+"""The intake: what a worker consumes, so that single queues can stop and go on, and give single messages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kombu import Message, Queue
+
+    from celery_breaker.plugin.mainloop import MainLoop
+
+__all__ = ["Intake"]
+
+logger = logging.getLogger(__name__)
+
+
+class Intake:
+    """Stops and resumes queues of the task consumer. Used on the main loop alone, but for `stopped`.
+
+    The worker's own list of queues is left alone: what an operator cancels meanwhile stays cancelled, what is added
+    is kept, and a new connection starts from that list.
+
+    Attributes:
+        stopped: names of the queues that are stopped; may be read by any thread.
+    """
+
+    def __init__(self, loop: MainLoop) -> None:
+        self._loop = loop
+        self._consumer: Any = None
+        self._queues: dict[str, Queue] = {}
+        self.stopped: frozenset[str] = frozenset()
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a connection that the worker consumes from, or is about to."""
+        return self._consumer is not None and self._consumer.task_consumer is not None
+
+    def attach(self, consumer: Any) -> None:
+        """The task consumer of this connection has been made; it may not consume yet."""
+        self._consumer = consumer
+        self._queues.clear()
+        self.stopped = frozenset()
+
+    def detach(self) -> None:
+        """The connection is gone, or the worker stops consuming."""
+        self._consumer = None
+
+    def stop(self, name: str) -> None:
+        """Stop consuming a queue; nothing happens if this worker does not. What is in hand stays in hand."""
+        tasks = self._consumer.task_consumer
+        queue = next((queue for queue in tasks.queues if queue.name == name), None)
+        if queue is None:
+            return
+        self._loop.remember(queue)
+        self._queues[name] = queue
+        self.stopped = frozenset(self._queues)
+        tasks.cancel_by_queue(name)
+
+    def resume(self, name: str) -> None:
+        """Go on with a queue that was stopped, unless an operator has cancelled it meanwhile."""
+        consumer = self._consumer
+        if name in consumer.app.amqp.queues.consume_from and not consumer.task_consumer.consuming_from(name):
+            consumer.task_consumer.add_queue(self._queues[name])
+            consumer.task_consumer.consume()
+        del self._queues[name]
+        self.stopped = frozenset(self._queues)
+
+    def fetch(self, names: Iterable[str]) -> Message | None:
+        """Take one message out of the first of these stopped queues that has any."""
+        tasks = self._consumer.task_consumer
+        for name in names:
+            if (queue := self._queues.get(name)) is None:
+                continue
+            queue.declare()  # asking for a missing queue would close the channel that all others are consumed on
+            message = queue.get(no_ack=False, accept=tasks.accept)
+            if message is not None:
+                self._loop.fetched(message, name)
+                return message
+        return None
+
+    def handle(self, message: Message) -> None:
+        """Have the worker receive a message that was fetched."""
+        self._consumer.task_consumer.on_message(message)
