@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.integration import guarded
-from tests.support.breakers import QUICK, Seen, breaker_in, conf, tripped
+from tests.support.breakers import QUICK, Seen, breaker_in, conf, logged, tripped
 from tests.support.service import Service
 from tests.support.waiting import eventually
-from tests.support.workers import Worker, WorkerFactory
+from tests.support.workers import Broker, Worker, WorkerFactory
 
 QUEUE = "line"
 LONG = {"recovery_timeout": 600, "max_recovery_timeout": 600}
@@ -67,3 +67,159 @@ def test_a_paused_queue_is_left_alone_and_goes_on_after_the_close(
     worker.wait_for_log(f"queue '{QUEUE}' is consumed again")
     eventually(lambda: set(service.served()) >= set(range(40)), "all should run", timeout=30)
     assert len(service.served()) == 40 + in_hand
+
+
+@BROKERS
+def test_half_open_one_message_is_fetched_for_each_permit_and_no_other_moves(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any, broker: str
+) -> None:
+    own = settings(redis_server, {"recovery_timeout": 1.5, "jitter": 0})
+    workers = [worker_factory(broker=broker, queues=[QUEUE], conf=own, wait=False, concurrency=2) for _ in range(2)]
+    for worker in workers:
+        worker.wait_ready()
+    seen = opened(workers[0], service)
+    workers[1].wait_for_log(f"queue '{QUEUE}' is paused by breaker 'line'")
+    send(service, 30)
+    eventually(lambda: len(service.refused()) >= 6, "messages of the queue should be tried", timeout=30)
+    tried = [call.at for call in service.refused()][3:]
+    assert all(later - sooner > 1.4 for sooner, later in zip(tried, tried[1:], strict=False)), "one at a time"
+    assert depth(workers[0]) + len(service.refused()) + seen.parked() >= 33, "nobody took a message that did not run"
+    service.come_back()
+    eventually(lambda: len(set(service.served())) >= 27, "the backlog should follow", timeout=40)
+    assert seen.state == "closed"
+
+
+def test_two_permits_are_two_messages(worker_factory: WorkerFactory, service: Service, redis_server: Any) -> None:
+    policy = {"recovery_timeout": 2.0, "jitter": 0, "half_open_calls": 2, "success_threshold": 2}
+    worker = worker_factory(queues=[QUEUE], conf=settings(redis_server, policy), concurrency=4)
+    seen = opened(worker, service)
+    eventually(lambda: seen.parked() == 0 or depth(worker) > 0 or seen.state == "half_open", "its time should come")
+    service.come_back()
+    send(service, 30)
+    eventually(lambda: set(service.served()) >= set(range(30)), "all should run", timeout=40)
+
+
+@BROKERS
+def test_what_was_in_hand_is_enough_to_recover(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any, make_app: Any, broker: str
+) -> None:
+    own = settings(redis_server, {"recovery_timeout": 4.0}, worker_prefetch_multiplier=10)
+    make_app(worker_factory.settings(broker=broker, conf=own))
+    service.go_down()
+    send(service, 20)
+    worker = worker_factory(broker=broker, queues=[QUEUE], conf=own)
+    seen = breaker_in(worker.app, "line")
+    eventually(lambda: seen.parked() >= 2, "what was in hand should be parked", timeout=20)
+    with worker.app.connection_for_write() as connection:
+        connection.default_channel.queue_purge(QUEUE)
+    kept = seen.parked()
+    service.come_back()
+    eventually(lambda: seen.state == "closed", "one of them should close it", timeout=30)
+    eventually(lambda: len(service.served()) == kept, "all of them should run", timeout=30)
+    assert len(set(service.served())) == kept
+
+
+def test_without_a_message_it_waits_for_one(worker_factory: WorkerFactory, service: Service, redis_server: Any) -> None:
+    worker = worker_factory(queues=[QUEUE], conf=settings(redis_server))
+    seen = opened(worker, service)
+    service.come_back()
+    eventually(lambda: seen.state == "half_open", "its time should come", timeout=20)
+    stays(lambda: seen.state, "half_open")
+    guarded.plain.delay(service.folder, 1)
+    eventually(lambda: service.served() == [1], "it should be tried", timeout=20)
+    eventually(lambda: seen.state == "closed", "that should close it", timeout=20)
+
+
+def test_over_a_queue_that_only_the_sender_knows_tasks_are_parked(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
+    worker = worker_factory(queues=[QUEUE, "elsewhere"], conf=settings(redis_server, LONG))
+    seen = opened(worker, service)
+    before = seen.parked()
+    guarded.plain.apply_async((service.folder, 1), queue="elsewhere")
+    eventually(lambda: seen.parked() == before + 1, "it should be parked", timeout=20)
+    service.come_back()
+    seen.breaker.close()
+    eventually(lambda: 1 in service.served(), "it should run", timeout=20)
+
+
+@BROKERS
+def test_a_worker_that_starts_meanwhile_takes_nothing(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any, broker: str
+) -> None:
+    own = settings(redis_server, LONG)
+    first = worker_factory(broker=broker, queues=[QUEUE], conf=own)
+    seen = opened(first, service)
+    first.stop()
+    in_hand = seen.parked()
+    send(service, 20)
+    second = worker_factory(broker=broker, queues=[QUEUE], conf=own)
+    second.wait_for_log(f"queue '{QUEUE}' is paused by breaker 'line'")
+    stays(lambda: (depth(second), seen.parked(), len(service.refused())), (20, in_hand, 3))
+    service.come_back()
+    seen.breaker.close()
+    eventually(lambda: len(service.served()) == 20 + in_hand, "all should run", timeout=30)
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads", "gevent"])
+@BROKERS
+def test_it_works_in_every_pool_without_bus_and_remote_control(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any, pool: str, broker: str
+) -> None:
+    own = settings(redis_server, {"recovery_timeout": 4.0}, breaker_bus=False, worker_enable_remote_control=False)
+    args = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    worker = worker_factory(broker=broker, queues=[QUEUE], conf=own, pool=pool, concurrency=2, args=args)
+    seen = opened(worker, service)
+    send(service, 20)
+    before = seen.parked()
+    eventually(lambda: seen.parked() <= before and depth(worker) >= 20, "nothing should move")
+    service.come_back()
+    eventually(lambda: set(service.served()) >= set(range(20)), "all should run", timeout=40)
+
+
+@BROKERS
+def test_a_worker_whose_broker_was_away_still_leaves_the_queue_alone(
+    worker_factory: WorkerFactory,
+    service: Service,
+    redis_server: Any,
+    make_redis: Any,
+    make_rabbitmq: Any,
+    broker: str,
+) -> None:
+    server = make_redis(appendonly=True) if broker == "redis" else make_rabbitmq()
+    url = server.url_for(0) if broker == "redis" else server.add_vhost("shop")
+    worker = worker_factory(
+        broker=Broker(broker, {"broker_url": url}, server), queues=[QUEUE], conf=settings(redis_server, LONG)
+    )
+    seen = opened(worker, service)
+    in_hand = seen.parked()
+    send(service, 20)
+    server.stop()
+    server.start()
+    logged(worker, f"queue '{QUEUE}' is paused by breaker 'line'", 2, timeout=60)
+    stays(lambda: (depth(worker), seen.parked(), len(service.refused())), (20, in_hand, 3))
+    service.come_back()
+    seen.breaker.close()
+    eventually(lambda: len(service.served()) == 20 + in_hand, "all should run", timeout=40)
+
+
+def test_what_an_operator_cancels_stays_cancelled_and_what_is_added_is_paused(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
+    worker = worker_factory(queues=[QUEUE, "celery"], conf=settings(redis_server, LONG))
+    seen = opened(worker, service)
+    in_hand = seen.parked()
+    control = worker.app.control
+    send(service, 10)
+    control.add_consumer(QUEUE, reply=True)
+    control.add_consumer("more", reply=True)
+    logged(worker, f"queue '{QUEUE}' is paused by breaker 'line'", 2)
+    assert depth(worker) + seen.parked() == 10 + in_hand
+    control.cancel_consumer(QUEUE, reply=True)
+    seen.breaker.close()
+    service.come_back()
+    assert worker.app.send_task("guarded.total", ([1, 2],), queue="more").get(timeout=20) == 3
+    worker.wait_for_log(f"queue '{QUEUE}' stays cancelled")
+    stays(lambda: depth(worker) + seen.parked(), 10 + in_hand, seconds=1.0)
+    control.add_consumer(QUEUE, reply=True)
+    eventually(lambda: len(service.served()) == 10 + in_hand, "all should run", timeout=30)

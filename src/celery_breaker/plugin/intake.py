@@ -47,25 +47,28 @@ class Intake:
         """The connection is gone, or the worker stops consuming."""
         self._consumer = None
 
-    def stop(self, name: str) -> None:
-        """Stop consuming a queue; nothing happens if this worker does not. What is in hand stays in hand."""
+    def stop(self, name: str) -> bool:
+        """Stop consuming a queue; whether this worker did consume it. What is in hand stays in hand."""
         tasks = self._consumer.task_consumer
         queue = next((queue for queue in tasks.queues if queue.name == name), None)
         if queue is None:
-            return
+            return False
         self._loop.remember(queue)
         self._queues[name] = queue
         self.stopped = frozenset(self._queues)
         tasks.cancel_by_queue(name)
+        return True
 
-    def resume(self, name: str) -> None:
-        """Go on with a queue that was stopped, unless an operator has cancelled it meanwhile."""
+    def resume(self, name: str) -> bool:
+        """Go on with a queue that was stopped, unless an operator has cancelled it meanwhile; whether it goes on."""
         consumer = self._consumer
-        if name in consumer.app.amqp.queues.consume_from and not consumer.task_consumer.consuming_from(name):
+        wanted = name in consumer.app.amqp.queues.consume_from
+        if wanted and not consumer.task_consumer.consuming_from(name):
             consumer.task_consumer.add_queue(self._queues[name])
             consumer.task_consumer.consume()
         del self._queues[name]
         self.stopped = frozenset(self._queues)
+        return wanted
 
     def fetch(self, names: Iterable[str]) -> Message | None:
         """Take one message out of the first of these stopped queues that has any."""

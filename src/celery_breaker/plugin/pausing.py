@@ -109,13 +109,11 @@ class Pausing:
             if refusing is not None:
                 self._stop(queue, refusing)
             elif queue in self.intake.stopped:
-                logger.info("queue %r is consumed again", queue)
-                self.intake.resume(queue)
+                consumed = self.intake.resume(queue)
+                logger.info("queue %r %s", queue, "is consumed again" if consumed else "stays cancelled, by hand")
 
     def _stop(self, queue: str, cell: Cell) -> None:
-        before = self.intake.stopped
-        self.intake.stop(queue)
-        if self.intake.stopped != before:
+        if self.intake.stop(queue):
             logger.info("queue %r is paused by breaker %r", queue, cell.name, extra=about(cell.record))
             self._background.wake()
 
