@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -82,7 +83,7 @@ def test_half_open_one_message_is_fetched_for_each_permit_and_no_other_moves(
     send(service, 30)
     eventually(lambda: len(service.refused()) >= 6, "messages of the queue should be tried", timeout=30)
     tried = [call.at for call in service.refused()][3:]
-    assert all(later - sooner > 1.4 for sooner, later in zip(tried, tried[1:], strict=False)), "one at a time"
+    assert all(later - sooner > 1.4 for sooner, later in itertools.pairwise(tried)), "one at a time"
     assert depth(workers[0]) + len(service.refused()) + seen.parked() >= 33, "nobody took a message that did not run"
     service.come_back()
     eventually(lambda: len(set(service.served())) >= 27, "the backlog should follow", timeout=40)
