@@ -73,7 +73,7 @@ class ConsumerStep(bootsteps.StartStopStep):
 class PauseStep(bootsteps.StartStopStep):
     """Follows the task consumer: between its making and its first message, and until it is cancelled."""
 
-    requires = ("celery.worker.consumer.tasks:Tasks",)
+    requires = ("celery.worker.consumer.tasks:Tasks", ConsumerStep)
 
     def start(self, consumer: Any) -> None:
         """The tasks' queues are declared, and not consumed yet."""

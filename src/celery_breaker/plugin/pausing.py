@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from celery_breaker.core.machine import Admission
 from celery_breaker.core.record import Record
 from celery_breaker.engine.background import Background
-from celery_breaker.engine.news import about
+from celery_breaker.engine.news import about, isolated
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.plugin.grants import Grants
@@ -87,7 +87,7 @@ class Pausing:
         self._posted = False
         self.grants.clear()
         self.intake.attach(consumer)
-        self.apply()
+        isolated(self.apply)
 
     def disconnected(self) -> None:
         """The connection is gone, or the worker stops consuming."""
