@@ -39,17 +39,19 @@ class _Draining:
 
     Attributes:
         depth: the least depth of the target queue since it began.
-        left: what the last step left in the parking queue.
+        given: what the last step released.
+        left: what it left in the parking queue.
     """
 
     generation: int
     depth: int | None
     at: float
-    left: int | None = None
+    given: int = 0
+    left: int = 0
 
-    def back(self, size: int) -> int:
-        """How many have been parked since the last step."""
-        return 0 if self.left is None else max(0, size - self.left)
+    def back(self, size: int) -> float:
+        """The share of the last step that has been parked again, if all that was parked since is of it."""
+        return min(1.0, max(0, size - self.left) / self.given) if self.given else 0.0
 
     def seen(self, depth: int | None) -> int:
         """By how much the queue is deeper now than it was; 0 while nobody knows which queue it is."""
@@ -294,14 +296,14 @@ class Agent:
         depth = self._open_lot().target_depth(name)
         if draining is None or draining.generation != record.generation:
             draining = self._memory.draining[name] = _Draining(record.generation, depth, now - tending.STEP)
-        excess = draining.seen(depth)
-        if cell.policy.scope == "worker":
-            excess += draining.back(size)  # or a worker that parks what it has just released would go round and round
-        elapsed = min(now - draining.at, 1.0)
+        excess, elapsed = draining.seen(depth), min(now - draining.at, 1.0)
+        if cell.policy.scope == "worker":  # or one that parks again what it has released would go round and round
+            excess += int(record.ramp * elapsed * draining.back(size))
         step = ramp.step(record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=excess)
         registry.change(cell, lambda record, now: machine.ramped(record, step.rate))
         if cell.record.generation == record.generation:
-            draining.left = size - self._release(name, step.count)
+            draining.given = self._release(name, step.count)
+            draining.left = size - draining.given
         draining.at = now
         return tending.STEP
 

@@ -148,7 +148,7 @@ def quorum_queues(facts: Facts) -> Iterator[Finding]:
     quorum = {queue.name for queue in facts.queues if queue.quorum}
     if not quorum:
         return
-    parks = any(policy.on_open == "park" for policy in facts.policies.values())
+    parks = any(policy.on_open in ("park", "pause") for policy in facts.policies.values())
     if parks:
         yield hint(
             "quorum-queues",
