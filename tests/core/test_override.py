@@ -124,3 +124,16 @@ def test_nothing_but_an_operator_or_expiry_touches_an_override(record: Record, p
         machine.ramped(record, 5.0),
     ):
         assert after.override is record.override
+
+
+def test_only_the_very_override_is_taken_back() -> None:
+    before = machine.override(CLOSED, Mode.DISABLED, now=NOW - 9, expires_in=20)
+    begun = machine.override(before, Mode.FORCED_OPEN, now=NOW, reason="upgrade")
+    assert begun.override is not None
+    mine = begun.override
+    assert machine.lifted(begun, mine, before=None, now=NOW + 1).override is None
+    assert machine.lifted(begun, mine, before=before.override, now=NOW + 1).override == before.override
+    assert machine.lifted(begun, mine, before=before.override, now=NOW + 12).override is None
+    others = machine.override(begun, Mode.FORCED_OPEN, now=NOW + 1, reason="upgrade")
+    assert machine.lifted(others, mine, before=None, now=NOW + 2) is others
+    assert machine.lifted(CLOSED, mine, before=before.override, now=NOW + 2) is CLOSED

@@ -7,6 +7,7 @@ import pytest
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta
 from celery_breaker.engine import default
+from celery_breaker.engine import registry as registry_module
 from celery_breaker.engine.registry import Outcome, Registry
 from tests.engine.world import SilentReporter, World, fail, known
 from tests.support.forks import held_by_a_thread, in_child
@@ -99,3 +100,18 @@ def test_children_do_not_draw_the_same_holders(world: World, registry: Registry)
         return ticket and ticket.permit
 
     assert in_child(child) != in_child(child)
+
+
+def test_a_registry_that_cannot_be_made_usable_does_not_keep_others_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Registry] = []
+
+    def fail_first(registry: Registry) -> None:
+        made.append(registry)
+        if len(made) == 1:
+            raise RuntimeError("a lock of somebody else's")
+
+    world = World()
+    kept = [world.process("w1"), world.process("w2")]
+    monkeypatch.setattr(Registry, "after_fork", fail_first)
+    registry_module._after_fork()
+    assert {*kept} <= {*made}

@@ -612,7 +612,7 @@ def test_importing_the_entry_point_lets_settings_attach_breakers(tmp_path: Path)
 
     code = (
         "from celery import signals; before = len(signals.worker_init.receivers); import celery_breaker.plugin.cli;"
-        "import sys; assert len(signals.worker_init.receivers) == before + 1;"
+        "import sys; assert len(signals.worker_init.receivers) > before;"
         "ours = [name for name in sys.modules if name.startswith('celery_breaker.plugin.cli_')];"
         "assert ours == ['celery_breaker.plugin.cli_options'], 'imports too much'"
     )

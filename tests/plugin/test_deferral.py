@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from kombu import Message
 
 from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin.deferral import Deferrer, Refused
+from celery_breaker.plugin.deferral import Deferrer, Refused, close_stale_database_connections
 from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import Move
@@ -137,3 +138,16 @@ def test_meters_are_told_of_a_task_when_it_has_been_set_aside_and_not_before(wor
     assert told == []
     world.work()
     assert told == [("svc", "park"), ("svc", "retry")]
+
+
+def test_django_that_is_imported_and_not_set_up_keeps_nothing_from_being_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+    db = SimpleNamespace(close_old_connections=lambda: asked.append(True))
+    monkeypatch.setitem(sys.modules, "django.db", db)
+    for configured in (False, True):
+        conf = SimpleNamespace(settings=SimpleNamespace(configured=configured))
+        monkeypatch.setitem(sys.modules, "django.conf", conf)
+        close_stale_database_connections()
+        assert asked == [True] * configured

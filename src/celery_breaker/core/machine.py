@@ -23,6 +23,7 @@ __all__ = [
     "expect_backlog",
     "half_opened",
     "health_checked",
+    "lifted",
     "mode_at",
     "on_ramp",
     "overdue",
@@ -231,6 +232,19 @@ def override(
     return replace(
         record, override=Override(mode=mode, since=now, expires=expires, reason=reason, by=by), draining=True
     )
+
+
+def lifted(record: Record, mine: Override, *, before: Override | None, now: float) -> Record:
+    """Take back one very override, unless somebody has said otherwise since; what it had replaced counts again.
+
+    Args:
+        before: what was in force when it was given; of no weight if it has expired.
+    """
+    if record.override != mine:
+        return record
+    if before is None or (before.expires is not None and now >= before.expires):
+        return override(record, Mode.AUTO, now=now)
+    return replace(record, override=before, draining=True)
 
 
 def close(record: Record, *, now: float, reason: str = "closed by hand") -> Record:

@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
+from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
@@ -17,7 +18,9 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.default import current_registry, registry_at
+from celery_breaker.engine.maintenance import Maintenance
 from celery_breaker.engine.registry import Outcome, Registry
+from celery_breaker.engine.until import seconds_until
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError, StoreError
 from celery_breaker.stores.base import Store
@@ -268,6 +271,30 @@ class Breaker:
     def observe(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
         """Admit everything, and go on moving the state as if it counted, for ``expires`` seconds or until lifted."""
         self._override(Mode.OBSERVING, reason, expires, by)
+
+    def maintenance(
+        self, *, until: datetime | timedelta | float, reason: str = "maintenance", by: str = "", admit: bool = False
+    ) -> Maintenance:
+        """Force open while the service is being worked on, at once; as a context manager, until the block is left.
+
+        Args:
+            until: its end at the latest: an aware datetime, a timedelta, or seconds. It is counted from now, so that a
+                store's clock that differs from this machine's does no harm.
+            admit: admit everything instead and hold the state still, so that no failure of the work trips.
+
+        Raises:
+            ConfigurationError: ``until`` has no time zone, or is over.
+            StoreError: the fleet cannot be told.
+
+        Example:
+            >>> with Breaker("example-crm", store="memory://").maintenance(until=600, reason="upgrade"):
+            ...     str(Breaker("example-crm", store="memory://").state)
+            'open'
+        """
+        seconds = seconds_until(until, now=datetime.now(timezone.utc))
+        mode = Mode.DISABLED if admit else Mode.FORCED_OPEN
+        change = functools.partial(self._change, by=by)
+        return Maintenance(change, name=self.name, mode=mode, seconds=seconds, reason=reason, by=by)
 
     def auto(self, *, by: str = "") -> None:
         """Lift the override; the state decides again."""

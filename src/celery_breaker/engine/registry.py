@@ -314,7 +314,7 @@ _registries: weakref.WeakSet[Registry] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for registry in list(_registries):
-        registry.after_fork()
+        isolated(registry.after_fork)
 
 
 @atexit.register

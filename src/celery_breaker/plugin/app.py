@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -50,10 +51,15 @@ _SIGNALS = {
 
 
 class AppBreakers:
-    """Settings, policies, store and registry of one app. Thread-safe."""
+    """Settings, policies, store and registry of one app. Thread-safe.
+
+    Attributes:
+        on_forget: called when what was made of the settings is dropped.
+    """
 
     def __init__(self, app: Celery) -> None:
         self.app = app
+        self.on_forget: list[Callable[[], object]] = []
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._policies: Policies | None = None
@@ -96,7 +102,7 @@ class AppBreakers:
         """Policies of all breakers; reads every task, so the app is finalized. Raises `ConfigurationError`."""
         with self._lock:
             if self._policies is None:
-                self._policies = collect(self.app, self.settings.breakers)
+                self._policies = collect(self.app, self.settings.breakers, on_publish=self.settings.on_publish)
             return self._policies
 
     @property
@@ -180,6 +186,8 @@ class AppBreakers:
             if self._instrumented is not None:
                 self._instrumented.stop()
             self._settings = self._policies = self._registry = self._bus = self._instrumented = None
+            for dropped in self.on_forget:
+                dropped()
 
 
 def _after_fork() -> None:

@@ -13,13 +13,13 @@ from celery.worker.control import control_command, inspect_command
 
 from celery_breaker.core import machine
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import LAST_TIME, Mode, Record
+from celery_breaker.core.record import Mode, Record
 from celery_breaker.engine.view import Cell
 from celery_breaker.errors import BreakerError, ConfigurationError
 from celery_breaker.plugin.fleet import COMMAND
 from celery_breaker.status import actions
 from celery_breaker.status.desk import require_known
-from celery_breaker.status.words import seconds_of
+from celery_breaker.status.words import expires_of, seconds_of
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.worker import WorkerSide
@@ -198,7 +198,7 @@ def _force(
 ) -> Answer:  # fmt: skip
     def action() -> actions.Action:
         said = _text("by", by), _text("reason", reason)
-        return actions.force(mode, by=said[0], reason=said[1], expires_in=_seconds(expires))
+        return actions.force(mode, by=said[0], reason=said[1], expires_in=expires_of(expires))
 
     return _order(state, what, name, action)
 
@@ -225,13 +225,3 @@ def _text(what: str, value: object) -> str:
     if not isinstance(value, str):
         raise ConfigurationError(f"{what}={value!r} is no text")
     return value
-
-
-def _seconds(value: object) -> float | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        return seconds_of(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < LAST_TIME:
-        raise ConfigurationError(f"expires={value!r} is not a time above 0 in seconds")
-    return float(value)

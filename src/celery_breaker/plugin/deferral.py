@@ -300,7 +300,8 @@ def _einfo(exc: Exception) -> ExceptionInfo:
 
 def close_stale_database_connections() -> None:
     """Django keeps a connection for each thread, and closes stale ones only where a request or a task ends."""
-    if (db := sys.modules.get("django.db")) is not None:
+    db, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
+    if db is not None and conf is not None and conf.settings.configured:  # some import Django and do not use it
         db.close_old_connections()
 
 

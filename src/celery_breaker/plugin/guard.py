@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
 
 from celery_breaker.core.deferrals import may_defer
 from celery_breaker.core.machine import Admission
-from celery_breaker.core.names import fields_of, fill
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin import signals
-from celery_breaker.plugin.arguments import Binder
+from celery_breaker.plugin.cells import TaskCells
 from celery_breaker.plugin.deferral import Refused
 from celery_breaker.plugin.inside import FALLBACK, TICKETS
 from celery_breaker.plugin.note import Note
@@ -61,18 +60,15 @@ class Guard:
     ) -> None:
         templates = policies.guarded[task.name]
         self.task = task
-        self.templates = templates
         self.registry = registry
         self._loop = loop
         self._deferrer = deferrer
         self._pausing = pausing
         self._shared = shared
         self._turnstile = Turnstile(task, registry=registry, loop=loop, admit=self._admit, refuse=self._refuse)
-        self._dynamic = any(fields_of(template) for template in templates)
-        self._binder = Binder(task)
-        self._fixed = () if self._dynamic else tuple(self.registry.cell(name, pinned=True) for name in templates)
-        self.cell: Cell | None = self._fixed[0] if len(self._fixed) == 1 else None
-        own = list(policies.declared.values()) if self._dynamic else [policies.of(name) for name in templates]
+        self._cells = TaskCells(templates, registry=registry, task=task)
+        self.cell: Cell | None = self._cells.fixed[0] if len(self._cells.fixed) == 1 else None
+        own = list(policies.declared.values()) if self._cells.dynamic else [policies.of(name) for name in templates]
         self.judged_inside = any(policy.classify is not None for policy in own)
         self.has_fallback = any(callable(policy.on_open) for policy in own)
 
@@ -118,26 +114,8 @@ class Guard:
 
     def _refusing(self, message: Message) -> Cell | None:
         """The first breaker that refuses out of hand."""
-        if self._dynamic:
-            args, kwargs, _ = message.payload
-            cells: Iterator[Cell] = self._cells(args, kwargs)
-        else:
-            cells = iter(self._fixed)
-        for cell in cells:
-            if not cell.passing and cell.known and self.registry.admission(cell) is Admission.REFUSE:
-                return cell
-        return None
-
-    def _cells(self, args: Any, kwargs: Any) -> Iterator[Cell]:
-        if not self._dynamic:
-            yield from self._fixed
-            return
-        arguments = self._binder(args, kwargs)
-        for template in self.templates:
-            if fields_of(template):
-                yield self.registry.cell(fill(template, arguments))
-            else:
-                yield self.registry.cell(template, pinned=True)
+        args, kwargs = message.payload[:2] if self._cells.dynamic else ((), {})
+        return self._cells.refusing(args, kwargs)
 
     # --- as a request goes to the pool --------------------------------------------------------------------------------
 
@@ -154,7 +132,7 @@ class Guard:
             self._turnstile.give_back(tickets)
             raise TaskRevokedError(request.id)
         try:
-            cells = list(self._cells(request.args, request.kwargs))
+            cells = list(self._cells.of(request.args, request.kwargs))
         except ConfigurationError as exc:
             self._turnstile.give_back(tickets)
             self._fail(request, exc)

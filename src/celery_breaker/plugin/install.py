@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from celery import _state as celery_state
 from celery import signals as celery_signals
 
 from celery_breaker.engine.registry import close_all
-from celery_breaker.plugin import maintenance, tend
+from celery_breaker.plugin import maintenance, publishing, tend
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.tend import TEND
 
@@ -34,12 +35,25 @@ def install(app: Celery) -> None:
     app.steps["consumer"].add(PauseStep)
 
 
+publishing.stand_in_the_way()
+
+
+@celery_state.connect_on_app_finalize
+def _on_app_finalize(app: Celery) -> None:
+    """An app is complete: whoever lists its tasks, as forms for a schedule do, finds those of maintenance."""
+    maintenance.register(app)
+
+
+for _app in list(celery_state._get_active_apps()):  # type: ignore[attr-defined]
+    if _app.finalized:
+        _on_app_finalize(_app)
+
+
 @celery_signals.worker_init.connect(weak=False)
 def _on_worker_init(sender: Any = None, **_: Any) -> None:
     """A worker starts: whether anything is guarded shows only now, for settings can attach any task."""
     install(sender.app)
     tend.register(sender.app)
-    maintenance.register(sender.app)
 
 
 @celery_signals.worker_process_shutdown.connect(weak=False)

@@ -22,6 +22,7 @@ class Note:
         since: when it was set aside last.
         first: when it was set aside first.
         deferrals: how often it was set aside.
+        priority: what it is to have again when it is released, where it had to be parked without.
     """
 
     breaker: str = ""
@@ -29,6 +30,7 @@ class Note:
     since: float = 0.0
     first: float | None = None
     deferrals: int = 0
+    priority: int | None = None
 
     @classmethod
     def of(cls, headers: object) -> Note:
@@ -36,19 +38,20 @@ class Note:
 
         Example:
             >>> Note.of({"celery_breaker": {"deferrals": 2, "queue": 7}})
-            Note(breaker='', queue='', since=0.0, first=None, deferrals=2)
+            Note(breaker='', queue='', since=0.0, first=None, deferrals=2, priority=None)
         """
         note = headers.get(HEADER) if isinstance(headers, Mapping) else None
         if not isinstance(note, Mapping):
             return cls()
         breaker, queue, deferrals = note.get("breaker"), note.get("queue"), note.get("deferrals")
-        since, first = note.get("since"), note.get("first")
+        since, first, priority = note.get("since"), note.get("first"), note.get("priority")
         return cls(
             breaker=breaker if isinstance(breaker, str) else "",
             queue=queue if isinstance(queue, str) else "",
             since=_seconds(since) or 0.0,
             first=_seconds(first),
             deferrals=deferrals if isinstance(deferrals, int) else 0,
+            priority=priority if isinstance(priority, int) else None,
         )
 
     def again(self, *, breaker: str, queue: str, now: float) -> Note:
@@ -58,8 +61,11 @@ class Note:
 
     def on(self, headers: Mapping[str, Any]) -> dict[str, Any]:
         """These headers with this note on them."""
-        fields = {"breaker": self.breaker, "queue": self.queue, "since": self.since, "first": self.first}
-        return {**headers, HEADER: {**fields, "deferrals": self.deferrals}}
+        fields: dict[str, object] = {"breaker": self.breaker, "queue": self.queue, "since": self.since}
+        fields |= {"first": self.first, "deferrals": self.deferrals}
+        if self.priority is not None:
+            fields["priority"] = self.priority
+        return {**headers, HEADER: fields}
 
 
 def _seconds(value: object) -> float | None:

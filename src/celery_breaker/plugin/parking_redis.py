@@ -13,13 +13,14 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
 from celery_breaker.plugin.connections import close_quietly, connected
-from celery_breaker.plugin.note import HEADER
+from celery_breaker.plugin.note import HEADER, Note
 from celery_breaker.plugin.parking import QUARANTINE, Move, parked_task, parking_queue, release_queue
 from celery_breaker.status import ParkedTask, Waiting
 
@@ -164,7 +165,7 @@ class RedisLot:
         return sum(int(self._channel()._size(queue)) for queue in self._targets[name])
 
     def release(self, name: str, count: int, *, ahead: bool = False) -> int:
-        """See `Lot.release`; a message moves in one step, and its bytes do not change."""
+        """See `Lot.release`; a message moves in one step, and the bytes of one that a worker parked do not change."""
         targets: Counter[str] = Counter()
         left = count
         while left > 0:
@@ -225,10 +226,26 @@ def _destination(channel: Any, element: bytes) -> tuple[str, str, str]:
             raise ValueError("it has no delivery tag or no delivery info")
         if not isinstance(raw.get("body"), str):
             raise ValueError("it has no body")
-        return queue, "", _list_for(channel, queue, raw)
+        payload = _as_if_sent_to(queue, raw)
+        return queue, payload, _list_for(channel, queue, raw)
     except Exception as exc:  # whatever is in there, it must not hold up what stands behind it
         logger.error("a parked message cannot be released and goes to %s: %s", QUARANTINE, exc)
         return QUARANTINE, _quarantined(element, str(exc)), QUARANTINE
+
+
+def _as_if_sent_to(queue: str, raw: dict[str, Any]) -> str:
+    """The payload of what was published into the parking queue, as if it never had been; "" for what a worker parked.
+
+    A retry goes where a message says that it came from, and kombu keeps messages of one queue apart by priority.
+    """
+    properties, note = raw["properties"], Note.of(raw["headers"])
+    if properties["delivery_info"].get("routing_key") != parking_queue(note.breaker):
+        return ""
+    properties["delivery_info"] = {"exchange": "", "routing_key": queue}
+    if note.priority is not None:
+        properties["priority"] = note.priority
+        raw["headers"] = replace(note, priority=None).on(raw["headers"])
+    return dumps(raw)
 
 
 def _quarantined(element: bytes, reason: str) -> str:

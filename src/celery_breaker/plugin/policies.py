@@ -16,6 +16,7 @@ from celery_breaker.core.names import check_name, fields_of
 from celery_breaker.core.policy import ON_OPEN, Policy
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.arguments import parameters_of
+from celery_breaker.plugin.on_publish import OnPublish, resolved, said_by
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -40,11 +41,15 @@ class Policies:
         declared: policies by name or template, like ``"webhook:{host}"``.
         guarded: templates by task name; tasks that are not guarded are not in it.
         queue_of: the queue that a task goes to, see `Catalogue`.
+        attached: templates that the settings give to a task of this name, known here or not.
+        else_on_publish: what becomes of a task that is published while its breaker is open, if it does not say itself.
     """
 
     declared: dict[str, Policy] = field(default_factory=dict)
     guarded: dict[str, tuple[str, ...]] = field(default_factory=dict)
     queue_of: Callable[[str], str] = lambda task: ""
+    attached: Callable[[str], tuple[str, ...]] = lambda task: ()
+    else_on_publish: OnPublish = "send"
     _patterns: list[tuple[re.Pattern[str], str]] = field(default_factory=list)
 
     def of(self, name: str) -> Policy:
@@ -91,7 +96,7 @@ def names_on(task: AnyTask) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Policies:
+def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]], *, on_publish: OnPublish = "send") -> Policies:
     """Read all tasks and settings of an app; finalizes it.
 
     What the settings say of a breaker goes over what its tasks say, option by option.
@@ -99,7 +104,9 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Polici
     Raises:
         ConfigurationError: an option, a name or a path is wrong, or two tasks contradict each other.
     """
-    policies = Policies(queue_of=partial(_queue_of, app))
+    policies = Policies(
+        queue_of=partial(_queue_of, app), attached=partial(_attached, breakers), else_on_publish=resolved(on_publish)
+    )
     said: dict[str, _Said] = {name: _Said() for name in breakers}
     for _, task in sorted(app.tasks.items()):
         names = names_on(task)
@@ -108,9 +115,10 @@ def collect(app: Celery, breakers: Mapping[str, Mapping[str, object]]) -> Polici
             raise ConfigurationError(f"task {task.name} has breaker_options but names no breaker; set breaker=")
         for name in names:
             said[name] = said.get(name, _Said()).and_by(task.name, name, own)
-        attached = tuple(name for name, conf in breakers.items() if _matches(task.name, conf, name))
-        if guarded := tuple(dict.fromkeys(names + attached)):
+        if guarded := tuple(dict.fromkeys(names + policies.attached(task.name))):
             policies.guarded[task.name] = guarded
+            if (choice := said_by(task)) is not None:
+                resolved(choice, of=task.name)
         for name in guarded:
             _check_template(task, name)
     _warn_of_idle_patterns(app, breakers)
@@ -163,6 +171,10 @@ def _check_template(task: AnyTask, name: str) -> None:
             raise ConfigurationError(
                 f"task {task.name}: breaker {name!r} needs the argument {missing[0]!r}, which the task does not take"
             )
+
+
+def _attached(breakers: Mapping[str, Mapping[str, object]], task_name: str) -> tuple[str, ...]:
+    return tuple(name for name, conf in breakers.items() if _matches(task_name, conf, name))
 
 
 def _matches(task_name: str, conf: Mapping[str, object], name: str) -> bool:

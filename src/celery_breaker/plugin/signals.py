@@ -1,4 +1,7 @@
-"""Signals, in the manner of Celery's own. Receivers run in the background threads of the process that acted."""
+"""Signals, in the manner of Celery's own. Receivers run in the background threads of the process that acted.
+
+One is sent by the thread that publishes, for what it parks or replaces there; see ``breaker_on_publish``.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery_breaker.plugin.aliases import AnyTask
@@ -24,6 +24,9 @@ class BreakerTask(AnyTask):
         breaker: a name, a template like ``"webhook:{host}"`` that takes its fields from the call's arguments, or a list
             of either: the task is admitted only if all admit.
         breaker_options: options of `Policy`, for all breakers that it names.
+        breaker_on_publish: what becomes of it when it is published, outside of a worker, while a breaker that it names
+            is open: ``"send"``, ``"raise"``, ``"park"``, or a callable of (exception, *args, **kwargs) (in a class, a
+            ``staticmethod``), or its dotted path. Unset, the app's setting of that name says.
 
     Example:
         >>> from celery import Celery
@@ -38,6 +41,7 @@ class BreakerTask(AnyTask):
 
     breaker: ClassVar[str | Sequence[str] | None] = None
     breaker_options: ClassVar[Mapping[str, Any] | None] = None
+    breaker_on_publish: ClassVar[str | Callable[..., object] | None] = None
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:

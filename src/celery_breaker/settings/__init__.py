@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from celery_breaker.errors import ConfigurationError, suggestion
 from celery_breaker.settings.derive import Derived, derive_store
+from celery_breaker.settings.on_publish import check_on_publish
 
 __all__ = ["DEFAULTS", "Derived", "Settings", "derive_store"]
 
@@ -20,6 +21,7 @@ DEFAULTS: Mapping[str, object] = {
     "breaker_tend_interval": 5.0,
     "breaker_tend_queue": None,
     "breaker_bus": True,
+    "breaker_on_publish": "send",
     "breaker_metrics_port": None,
     "breaker_metrics_address": "0.0.0.0",  # noqa: S104 -- as Prometheus clients do: whoever scrapes is elsewhere
     "breaker_opentelemetry": False,
@@ -43,6 +45,7 @@ class Settings:
         tend_interval: seconds between two rounds of the agent.
         tend_queue: queue of beat's message to the agent; ``None`` is the app's default queue.
         bus: announce transitions over a fanout exchange of the broker.
+        on_publish: what becomes of a task that is published while its breaker is open, where the task does not say.
         metrics_port: at which each worker can be scraped by Prometheus; ``None`` opens none.
         metrics_address: where that port listens.
         opentelemetry: give figures and span events to OpenTelemetry.
@@ -57,6 +60,7 @@ class Settings:
     tend_interval: float = 5.0
     tend_queue: str | None = None
     bus: bool = True
+    on_publish: str | Callable[..., object] = "send"
     metrics_port: int | None = None
     metrics_address: str = "0.0.0.0"  # noqa: S104
     opentelemetry: bool = False
@@ -76,6 +80,7 @@ class Settings:
             value = values[name]
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
                 raise ConfigurationError(f"{name}={value!r} must be a number of seconds above 0")
+        check_on_publish(values["breaker_on_publish"])
         port = values["breaker_metrics_port"]
         if port is not None and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):
             raise ConfigurationError(f"breaker_metrics_port={port!r} must be a port, 1 to 65535, or None")

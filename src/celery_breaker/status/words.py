@@ -6,12 +6,13 @@ import math
 import re
 
 from celery_breaker.core import tuning
-from celery_breaker.core.record import Mode, State
+from celery_breaker.core.record import LAST_TIME, Mode, State
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.status.model import Status
 
 __all__ = [
     "STATES",
+    "expires_of",
     "human",
     "next_call",
     "override_words",
@@ -71,6 +72,21 @@ def seconds_of(text: str) -> float:
     if not 0 < amount < math.inf:
         raise ConfigurationError(f"{text!r} is not a time above 0; write 90, 90s, 15m, 2h or 1d")
     return amount
+
+
+def expires_of(value: object) -> float | None:
+    """How long an order is to last: seconds, or a text as in `seconds_of`; ``None`` and "" until it is lifted.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return seconds_of(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < LAST_TIME:
+        raise ConfigurationError(f"expires={value!r} is not a time above 0 in seconds")
+    return float(value)
 
 
 def tasks(number: int) -> str:
