@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +25,7 @@ BROKERS = pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
 def settings(redis: Any, policy: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """``guarded.plain`` has the queue to itself, and a breaker that pauses it."""
     line = {**QUICK, "on_open": "pause", "tasks": ["guarded.plain"], **(policy or {})}
-    return conf(redis, breakers={"line": line}, task_routes={"guarded.plain": {"queue": QUEUE}}, **more)
+    return conf(redis, breakers={"line": line}, **{"task_routes": {"guarded.plain": {"queue": QUEUE}}, **more})
 
 
 def depth(worker: Worker, queue: str = QUEUE) -> int:
@@ -224,3 +226,79 @@ def test_what_an_operator_cancels_stays_cancelled_and_what_is_added_is_paused(
     stays(lambda: depth(worker) + seen.parked(), 10 + in_hand, seconds=1.0)
     control.add_consumer(QUEUE, reply=True)
     eventually(lambda: len(service.served()) == 10 + in_hand, "all should run", timeout=30)
+
+
+def test_a_worker_does_not_start_if_other_tasks_would_be_held_up(
+    worker_factory: WorkerFactory, redis_server: Any
+) -> None:
+    own = settings(redis_server, task_routes={"guarded.plain": {"queue": QUEUE}, "guarded.once": {"queue": QUEUE}})
+    worker = worker_factory(queues=[QUEUE], conf=own, wait=False)
+    eventually(lambda: not worker.running, "it should end", timeout=60)
+    assert worker.returncode != 0
+    said = (
+        "celery-breaker: breaker 'line': on_open='pause' would stop queue 'line' for tasks that it does not guard too: "
+        "guarded.once (breaker svc); route its own tasks to queues of their own, or use on_open='park'"
+    )
+    assert said in worker.logs()
+
+
+def test_with_two_breakers_the_one_that_pauses_stops_the_queue_and_the_other_parks(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
+    breakers = {
+        "line": {**QUICK, **LONG, "on_open": "pause", "tasks": ["guarded.plain"]},
+        "desk": {**QUICK, **LONG, "tasks": ["guarded.plain"]},
+    }
+    own = conf(redis_server, breakers=breakers, task_routes={"guarded.plain": {"queue": QUEUE}})
+    worker = worker_factory(queues=[QUEUE], conf=own)
+    line, desk = breaker_in(worker.app, "line"), breaker_in(worker.app, "desk")
+    desk.breaker.open(reason="maintenance")
+    worker.wait_for_log(r"breaker 'desk' is closed, forced_open")
+    send(service, 3)
+    eventually(lambda: desk.parked() == 3, "the one that parks should", timeout=20)
+    line.breaker.open(reason="maintenance")
+    worker.wait_for_log(f"queue '{QUEUE}' is paused by breaker 'line'")
+    send(service, 5, first=3)
+    stays(lambda: (depth(worker), desk.parked(), line.parked()), (5, 3, 0), seconds=1.5)
+    desk.breaker.auto()
+    eventually(lambda: depth(worker) == 8, "what was parked should wait with the others", timeout=20)
+    line.breaker.auto()
+    eventually(lambda: set(service.served()) == set(range(8)), "all should run", timeout=30)
+
+
+def test_two_hundred_thousand_messages_wait_where_they_are(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
+    count = 200_000
+    own = settings(redis_server, LONG, task_ignore_result=True)
+    worker = worker_factory(queues=[QUEUE], conf=own, concurrency=2)
+    seen = opened(worker, service)
+    guarded.plain.apply_async((service.folder, 1), queue="pattern")
+    with redis_server.client(0) as client:
+        fill(client, client.rpop("pattern").decode(), count)
+        later = worker_factory(queues=[QUEUE], conf=own, concurrency=2)
+        later.wait_for_log(f"queue '{QUEUE}' is paused by breaker 'line'")
+        stays(lambda: (client.llen(QUEUE), client.zcard("unacked_index")), (count, 0), seconds=5)
+        assert seen.parked() <= 8, "what the worker had in hand as the breaker opened"
+        service.come_back()
+        seen.breaker.close()
+        eventually(lambda: len(service.served()) > 50, "they should run", timeout=30)
+        seen.breaker.open()
+        logged(worker, f"queue '{QUEUE}' is paused", 2)
+        client.delete(QUEUE)
+
+
+def fill(client: Any, pattern: str, count: int) -> None:
+    """Put so many copies of a message into the queue, each with an id of its own."""
+    message = json.loads(pattern)
+    message["properties"]["delivery_info"].update(exchange=QUEUE, routing_key=QUEUE)
+    text, ids = json.dumps(message), (message["headers"]["id"], message["properties"]["delivery_tag"])
+    with client.pipeline(transaction=False) as pipe:
+        for number in range(count):
+            copy = text
+            for which, old in enumerate(ids):
+                copy = copy.replace(old, str(uuid.UUID(int=2 * number + which)))
+            pipe.lpush(QUEUE, copy)
+            if number % 5000 == 0:
+                pipe.execute()
+        pipe.execute()

@@ -13,7 +13,7 @@ from celery_breaker.core import machine
 from celery_breaker.core.record import Mode, State
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.plugin.pausing import Pausing
-from tests.engine.world import World, end, fail, known
+from tests.engine.world import SilentReporter, World, end, fail, known
 
 POLICY = Policy(max_failures=3, failure_rate=0, recovery_timeout=30, jitter=0, on_open="pause")
 TASK = "mail.send"
@@ -40,8 +40,8 @@ class Queue:
         self.name = name
         self.messages: list[Any] = []
 
-    def declare(self) -> None:
-        """It is there."""
+    def bind(self, channel: Any) -> Queue:
+        return self
 
     def get(self, *, no_ack: bool, accept: Any) -> Any:
         return self.messages.pop(0) if self.messages else None
@@ -91,14 +91,29 @@ class Stage:
     def make(self, *names: str) -> Pausing:
         loop: Any = self.loop
         plan, guarded = {"mail": names}, {TASK: names}
-        return Pausing(self.registry, loop, plan=plan, guarded=guarded, leases={})
+        pausing = Pausing(self.registry, loop, plan=plan, guarded=guarded, leases={})
+        pausing._background = SilentReporter()  # type: ignore[assignment]
+        return pausing
 
     def connect(self) -> None:
         self.tasks = TaskConsumer(self.mail, Queue("other"))
         self.selected = {"mail": self.mail, "other": object()}
         amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=self.selected))
-        self.pausing.connected(SimpleNamespace(task_consumer=self.tasks, app=SimpleNamespace(amqp=amqp)))
+        self.gone = False
+        consumer = SimpleNamespace(
+            task_consumer=self.tasks,
+            app=SimpleNamespace(amqp=amqp),
+            connection=SimpleNamespace(channel=lambda: SimpleNamespace(queue_declare=self.declared)),
+            channel_errors=(LookupError,),
+        )
+        self.pausing.connected(consumer)
         self.tasks.consume()
+
+    def declared(self, name: str, *, passive: bool) -> Any:
+        assert (name, passive) == ("mail", True)
+        if self.gone:
+            raise LookupError("no queue 'mail'")
+        return SimpleNamespace(message_count=len(self.mail.messages))
 
     def open(self) -> None:
         fail(self.other, 3)
@@ -204,6 +219,19 @@ def test_a_permit_for_which_there_is_no_message_is_given_back(stage: Stage) -> N
     stage.half_open()
     stage.look()
     assert stage.permit_free()
+
+
+def test_a_queue_that_gives_no_message_is_said_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.half_open()
+    stage.gone = True
+    stage.look()
+    stage.look()
+    assert stage.permit_free()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said.count("no task can be tried from queue 'mail', set a health_check: no queue 'mail'") == 1
+    stage.gone, stage.mail.messages = False, [message(1)]
+    stage.look()
+    assert len(stage.tasks.received) == 1
 
 
 def test_it_asks_again_after_a_moment(stage: Stage) -> None:

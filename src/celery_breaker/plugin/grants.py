@@ -20,17 +20,17 @@ class Grants:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._held: dict[object, tuple[Message, Ticket]] = {}
+        self._held: dict[int, tuple[Message, Ticket]] = {}
 
     def put(self, message: Message, ticket: Ticket) -> None:
         """This message may run on this permit."""
-        self._held[message.delivery_tag] = (message, ticket)
+        self._held[id(message)] = (message, ticket)  # delivery tags are counted by each channel anew
 
     def take(self, message: Message) -> Ticket | None:
         """The permit that was put by for this message, if it still is worth something; once."""
         if not self._held:
             return None
-        _, ticket = self._held.pop(message.delivery_tag, (message, None))
+        _, ticket = self._held.pop(id(message), (message, None))
         if ticket is None or ticket.generation == ticket.cell.record.generation:
             return ticket
         self.give_back(ticket)

@@ -29,7 +29,9 @@ class Intake:
     def __init__(self, loop: MainLoop) -> None:
         self._loop = loop
         self._consumer: Any = None
+        self._channel: Any = None
         self._queues: dict[str, Queue] = {}
+        self._refused: set[str] = set()
         self.stopped: frozenset[str] = frozenset()
 
     @property
@@ -41,6 +43,8 @@ class Intake:
         """The task consumer of this connection has been made; it may not consume yet."""
         self._consumer = consumer
         self._queues.clear()
+        self._refused.clear()
+        self._channel = None
         self.stopped = frozenset()
 
     def detach(self) -> None:
@@ -72,16 +76,28 @@ class Intake:
 
     def fetch(self, names: Iterable[str]) -> Message | None:
         """Take one message out of the first of these stopped queues that has any."""
-        tasks = self._consumer.task_consumer
         for name in names:
-            if (queue := self._queues.get(name)) is None:
+            try:
+                message = self._get(self._queues[name]) if name in self._queues else None
+            except self._consumer.channel_errors as exc:  # which close the channel
+                self._channel = None
+                if name not in self._refused:
+                    logger.warning("no task can be tried from queue %r, set a health_check: %s", name, exc)
+                self._refused.add(name)
                 continue
-            queue.declare()  # asking for a missing queue would close the channel that all others are consumed on
-            message = queue.get(no_ack=False, accept=tasks.accept)
+            self._refused.discard(name)
             if message is not None:
                 self._loop.fetched(message, name)
                 return message
         return None
+
+    def _get(self, queue: Queue) -> Message | None:
+        """From a channel of its own, since all other queues are consumed on the worker's."""
+        if self._channel is None:
+            self._channel = self._consumer.connection.channel()
+        if not self._channel.queue_declare(queue.name, passive=True).message_count:
+            return None  # some transports wait for a message to come
+        return queue.bind(self._channel).get(no_ack=False, accept=self._consumer.task_consumer.accept)
 
     def handle(self, message: Message) -> None:
         """Have the worker receive a message that was fetched."""
