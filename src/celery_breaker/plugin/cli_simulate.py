@@ -148,6 +148,8 @@ def _policy(breakers: AppBreakers, name: str | None, options: Mapping[str, objec
     policy = Policy.from_options({**fields, **options})
     if left_out := [name for name in _LEFT_OUT if getattr(policy, name)]:
         click.echo(f"Not played through: {', '.join(left_out)}.", err=True)
+    if policy.on_open == "pause":
+        click.echo("on_open='pause' is played through as 'park'.", err=True)
     return dataclasses.replace(policy, **dict.fromkeys(_LEFT_OUT, False))  # type: ignore[arg-type]
 
 
