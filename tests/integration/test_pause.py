@@ -122,12 +122,16 @@ def test_what_was_in_hand_is_enough_to_recover(
     assert len(set(service.served())) == kept
 
 
-def test_without_a_message_it_waits_for_one(worker_factory: WorkerFactory, service: Service, redis_server: Any) -> None:
-    worker = worker_factory(queues=[QUEUE], conf=settings(redis_server))
+@BROKERS
+def test_without_a_message_it_waits_for_one(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any, broker: str
+) -> None:
+    worker = worker_factory(broker=broker, queues=[QUEUE], conf=settings(redis_server))
     seen = opened(worker, service)
     service.come_back()
     eventually(lambda: seen.state == "half_open", "its time should come", timeout=20)
     stays(lambda: seen.state, "half_open")
+    assert "no task can be tried" not in worker.logs()
     guarded.plain.delay(service.folder, 1)
     eventually(lambda: service.served() == [1], "it should be tried", timeout=20)
     eventually(lambda: seen.state == "closed", "that should close it", timeout=20)

@@ -39,11 +39,17 @@ class Queue:
     def __init__(self, name: str) -> None:
         self.name = name
         self.messages: list[Any] = []
+        self.asked = 0
 
     def bind(self, channel: Any) -> Queue:
         return self
 
+    gone = False
+
     def get(self, *, no_ack: bool, accept: Any) -> Any:
+        self.asked += 1
+        if self.gone:
+            raise LookupError("no queue 'mail'")
         return self.messages.pop(0) if self.messages else None
 
 
@@ -81,6 +87,7 @@ class Stage:
         self.world = world
         self.other, self.registry = world.process("w1"), world.process("w2")
         self.loop = Loop()
+        self.channels, self.waits = 0, False
         self.pausing = self.make("smtp")
         self.cell = self.registry.cell("smtp")
         self.mail = Queue("mail")
@@ -99,21 +106,21 @@ class Stage:
         self.tasks = TaskConsumer(self.mail, Queue("other"))
         self.selected = {"mail": self.mail, "other": object()}
         amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=self.selected))
-        self.gone = False
         consumer = SimpleNamespace(
             task_consumer=self.tasks,
             app=SimpleNamespace(amqp=amqp),
-            connection=SimpleNamespace(channel=lambda: SimpleNamespace(queue_declare=self.declared)),
+            connection=SimpleNamespace(channel=self.channel),
             channel_errors=(LookupError,),
         )
         self.pausing.connected(consumer)
         self.tasks.consume()
 
-    def declared(self, name: str, *, passive: bool) -> Any:
-        assert (name, passive) == ("mail", True)
-        if self.gone:
-            raise LookupError("no queue 'mail'")
-        return SimpleNamespace(message_count=len(self.mail.messages))
+    def channel(self) -> Any:
+        self.channels += 1
+        if not self.waits:
+            return SimpleNamespace()
+        count = lambda name, passive: SimpleNamespace(message_count=len(self.mail.messages))  # noqa: E731
+        return SimpleNamespace(wait_time_seconds=10, queue_declare=count)
 
     def open(self) -> None:
         fail(self.other, 3)
@@ -223,13 +230,30 @@ def test_a_permit_for_which_there_is_no_message_is_given_back(stage: Stage) -> N
 
 def test_a_queue_that_gives_no_message_is_said_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.half_open()
-    stage.gone = True
+    stage.mail.gone = True
     stage.look()
     stage.look()
     assert stage.permit_free()
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said.count("no task can be tried from queue 'mail', set a health_check: no queue 'mail'") == 1
-    stage.gone, stage.mail.messages = False, [message(1)]
+    stage.mail.gone, stage.mail.messages = False, [message(1)]
+    stage.look()
+    assert len(stage.tasks.received) == 1
+
+
+def test_one_channel_serves_all_that_is_fetched_over_a_connection(stage: Stage) -> None:
+    stage.half_open()
+    for _ in range(3):
+        stage.look()
+    assert (stage.mail.asked, stage.channels) == (3, 1)
+
+
+def test_where_asking_waits_for_a_message_an_empty_queue_is_not_asked(stage: Stage) -> None:
+    stage.waits = True
+    stage.half_open()
+    stage.look()
+    assert (stage.mail.asked, stage.channels) == (0, 1)
+    stage.mail.messages = [message(1)]
     stage.look()
     assert len(stage.tasks.received) == 1
 

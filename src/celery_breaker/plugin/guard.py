@@ -36,7 +36,7 @@ __all__ = ["Guard"]
 logger = logging.getLogger(__name__)
 
 _PARKED = ("park", "pause")
-"""What becomes of a task in hand; of those that wait in the queue of a paused one, nothing does."""
+"""Answers for which a task in hand is parked; with "pause", what waits in the queue is left there."""
 
 
 class Guard:

@@ -15,6 +15,9 @@ __all__ = ["Intake"]
 
 logger = logging.getLogger(__name__)
 
+_LONG_POLLING = "wait_time_seconds"
+"""What a channel has (SQS) that waits for a message to come, as the main loop must not."""
+
 
 class Intake:
     """Stops and resumes queues of the task consumer. Used on the main loop alone, but for `stopped`.
@@ -95,8 +98,9 @@ class Intake:
         """From a channel of its own, since all other queues are consumed on the worker's."""
         if self._channel is None:
             self._channel = self._consumer.connection.channel()
-        if not self._channel.queue_declare(queue.name, passive=True).message_count:
-            return None  # some transports wait for a message to come
+        long = hasattr(self._channel, _LONG_POLLING)
+        if long and not self._channel.queue_declare(queue.name, passive=True).message_count:
+            return None
         return queue.bind(self._channel).get(no_ack=False, accept=self._consumer.task_consumer.accept)
 
     def handle(self, message: Message) -> None:

@@ -11,15 +11,10 @@ from celery_breaker.errors import ConfigurationError
 if TYPE_CHECKING:
     from celery_breaker.plugin.policies import Policies
 
-__all__ = ["pause_plan", "pausing"]
+__all__ = ["pause_plan"]
 
 _OUR_OWN = ("celery.", "celery_breaker.")
 """Tasks of Celery and of this package: they may share a queue that is paused, and wait in it."""
-
-
-def pausing(policies: Policies) -> list[str]:
-    """Names and templates with ``on_open="pause"``."""
-    return [name for name, policy in policies.declared.items() if policy.on_open == "pause"]
 
 
 def pause_plan(policies: Policies, tasks: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
@@ -33,7 +28,7 @@ def pause_plan(policies: Policies, tasks: Iterable[str]) -> Mapping[str, tuple[s
             told, or a task that it does not guard goes to the same queue.
     """
     plan: dict[str, tuple[str, ...]] = {}
-    names = pausing(policies)
+    names = [name for name, policy in policies.declared.items() if policy.on_open == "pause"]
     if not names:
         return plan
     queues = {task: policies.queue_of(task) for task in tasks if not task.startswith(_OUR_OWN)}

@@ -32,6 +32,7 @@ _SOON = 0.05
 """The least time between two looks, in seconds."""
 
 _IDLE = 60.0
+"""Seconds between two looks while all is well: changes are announced to it."""
 
 _ALMOST = 3.0
 """Seconds in which a worker without a free slot leaves a half-open breaker's permits to others."""
@@ -85,13 +86,13 @@ class Pausing:
         """A task consumer is there and does not consume yet: what is to be paused never starts."""
         self._fetching.clear()
         self._posted = False
-        self.grants.clear()
         self.intake.attach(consumer)
         isolated(self.apply)
 
     def disconnected(self) -> None:
         """The connection is gone, or the worker stops consuming."""
         self.intake.detach()
+        self.grants.clear()
 
     def refused(self, cell: Cell) -> None:
         """A message came to a breaker that refuses: perhaps over a queue that was added by hand meanwhile."""
