@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 .NOTPARALLEL:
-.PHONY: help venv demo screenshots test chaos bench mutants services lint clean
+.PHONY: help venv demo screenshots test chaos bench mutants services lint package clean
 
 help:
 	@echo "make demo      watch an outage pass, in the terminal (about a minute); HOLD=1 stays up, with the dashboard"
@@ -16,7 +16,8 @@ help:
 	@echo "make chaos     the long form of the chaos tests: servers and workers killed at random (about half an hour)"
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
 	@echo "make mutants   breaks core/ in a thousand small ways, and counts which of them its tests notice"
-	@echo "make lint      ruff, mypy and the import contracts"
+	@echo "make lint      ruff, mypy, pyright and the import contracts"
+	@echo "make package   builds what would be published, in dist/, and checks it"
 	@echo "make screenshots  the pictures of the dashboard in docs/"
 	@echo "make services  install the servers that tests start: Redis, RabbitMQ, memcached, PostgreSQL, MariaDB, chromium (Debian, needs root or sudo)"
 	@echo "make venv      only set up .venv"
@@ -39,19 +40,23 @@ $(VENV)/.stamp-wheel: $(SOURCES) pyproject.toml README.md LICENSE $(VENV)/.stamp
 
 # The extras' dependencies change with pyproject.toml only, so a changed source file does not resolve them again.
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,demo,memcached,sqlalchemy,prometheus,opentelemetry,web,async]" --group test
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,prometheus,opentelemetry,web,async]" --group test
 	@touch $@
 
 $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo]"
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,web]" --group demo
 	@touch $@
 
 $(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[demo,django,memcached,sqlalchemy,web]" --group bench --requirement bench/requirements.txt
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,web]" --group bench --requirement bench/requirements.txt
 	@touch $@
 
 $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
 	$(PIP) install --group mutants
+	@touch $@
+
+$(VENV)/.stamp-package: pyproject.toml $(VENV)/.stamp-venv
+	$(PIP) install --group package
 	@touch $@
 
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
@@ -82,12 +87,26 @@ mutants: $(VENV)/.stamp-mutants $(VENV)/.stamp-wheel
 screenshots: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
 	$(BIN)/python -m tests.web.browser.screenshots docs
 
+# As for a user who installed neither celery-types nor any library of ours: all that is imported has no types.
+WITHOUT_TYPES := --no-site-packages --ignore-missing-imports --follow-imports=silent --allow-untyped-decorators
+
 lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy docs/examples
+	$(BIN)/mypy docs/examples tests/typing
+	$(BIN)/mypy $(WITHOUT_TYPES) tests/typing/bare.py
+	$(BIN)/pyright
 	PYTHONPATH=src $(BIN)/lint-imports
+
+# The wheel is built from the source distribution, so both are tried.
+package: $(VENV)/.stamp-package $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/pytest -q tests/package
+	$(BIN)/python -m tests.package.importing
 
 services:
 	.ci/services

@@ -22,6 +22,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert (policy.min_workers, policy.scope, policy.backoff, policy.on_open) == (1, "fleet", "exponential", "park")
     assert (policy.failures, policy.ignore, policy.classify) == ((Exception,), (), None)
     assert (policy.max_deferrals, policy.max_deferral_age) == (None, None)
+    assert (policy.defer_failures, policy.retry_budget) == (False, None)
 
 
 def test_a_policy_cannot_be_changed() -> None:
@@ -76,6 +77,8 @@ def test_an_option_that_is_no_word_is_refused_in_words() -> None:
         ("classify", "failure"),
         ("health_check", "ping"),
         ("health_check", 5),
+        *(("defer_failures", value) for value in (1, None, "yes")),
+        *(("retry_budget", value) for value in (-0.1, 1.5, True, "0.1", float("nan"))),
         *(("ramp_start", value) for value in (0, None)),
         *(("admit_ramp", value) for value in (1, "yes", None)),
     ],
@@ -105,6 +108,13 @@ def test_a_value_that_cannot_work_is_refused_and_named(option: str, value: objec
         (
             {"failure_window": "4 calls", "max_failures": 5},
             "failure_window='4 calls' holds fewer calls than max_failures=5, so it could never trip; widen the window",
+        ),
+        (
+            {"retry_budget": 0.1, "failure_window": "100 calls"},
+            (
+                "retry_budget needs a window of time, but failure_window='100 calls' counts calls; "
+                "give failure_window in seconds"
+            ),
         ),
         ({"scope": "worker", "min_workers": 2}, "scope='worker' never sees a second worker; drop min_workers"),
         ({"on_open": 1}, "on_open=1 is neither one of park, retry, pause, fail nor callable"),

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.bin.base import CLIContext
-from click.testing import CliRunner
 
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.cli import breaker
 from celery_breaker.plugin.worker import WorkerSide
+from tests.support.commands import runner
 from tests.support.servers import RedisServer
 from tests.support.servers_memcached import MemcachedServer
 from tests.support.workers import WorkerFactory
@@ -61,7 +61,7 @@ def test_a_worker_and_the_doctor_say_which_and_why(
     side.stop()
     side.close()
     context = CLIContext(app=app, no_color=False, workdir=None)
-    done = CliRunner().invoke(breaker, ["doctor", "--wait", "0.1", "--json"], obj=context, catch_exceptions=False)
+    done = runner().invoke(breaker, ["doctor", "--wait", "0.1", "--json"], obj=context, catch_exceptions=False)
     store = json.loads(done.stdout)["store"]
     assert store["url"].removeprefix("db+").rstrip("/") == url.rstrip("/")
     assert why in store["why"]

@@ -11,7 +11,7 @@ from celery_breaker.plugin.app import breakers_of
 from celery_breaker.status.sampler import Sampler
 from tests.integration import guarded
 from tests.metrics.scrapes import Scrape, parsed
-from tests.support.breakers import breaker_in, conf, tripped
+from tests.support.breakers import breaker_in, conf, tripped, values
 from tests.support.processes import Process, free_port
 from tests.support.servers import RedisServer
 from tests.support.service import Service
@@ -37,7 +37,7 @@ def test_a_worker_is_scraped_through_an_outage(
         return scrape(port)(f"celery_breaker_{metric}", **labels) or 0.0
 
     before = [guarded.call.delay(service.folder, number) for number in range(5)]
-    assert [result.get(timeout=30) for result in before] == list(range(5))
+    assert values(before, timeout=30) == list(range(5))
     eventually(lambda: told("calls_total", name="svc") == 5, "five calls should be counted", timeout=20)
     assert told("state", name="svc", state="closed") == 1
     assert told("store_connected") == 1
@@ -51,7 +51,7 @@ def test_a_worker_is_scraped_through_an_outage(
     assert told("transitions_total", name="svc", state="open") >= 1
 
     service.come_back()
-    assert [result.get(timeout=60) for result in waiting] == list(range(5, 15))
+    assert values(waiting, timeout=60) == list(range(5, 15))
     eventually(lambda: told("state", name="svc", state="closed") == 1, "the recovery should show", timeout=20)
     eventually(lambda: told("calls_total", name="svc") >= 18, "every call should be counted", timeout=20)
     after = scrape(port)

@@ -9,7 +9,7 @@ import pytest
 from pytest_celery import CeleryTestSetup
 
 from tests.integration import guarded
-from tests.support.breakers import breaker_in
+from tests.support.breakers import breaker_in, values
 from tests.support.service import Call, Service
 from tests.support.waiting import eventually
 
@@ -30,7 +30,7 @@ CONF = {
 def test_a_thousand_tasks_ride_out_an_outage(celery_setup: CeleryTestSetup, service: Service) -> None:
     seen = breaker_in(celery_setup.app, "svc")
     before = [guarded.call.delay(service.folder, number) for number in range(50)]
-    assert [result.get(timeout=30) for result in before] == list(range(50))
+    assert values(before, timeout=30) == list(range(50))
 
     service.go_down()
     results = [guarded.call.delay(service.folder, number) for number in range(50, TASKS)]
@@ -39,7 +39,7 @@ def test_a_thousand_tasks_ride_out_an_outage(celery_setup: CeleryTestSetup, serv
     eventually(lambda: service.refused()[-1].at - down_at > OUTAGE, "probes should go on", timeout=60)
     service.come_back()
 
-    assert sorted(result.get(timeout=90) for result in results) == list(range(50, TASKS))
+    assert sorted(values(results, timeout=90)) == list(range(50, TASKS))
     assert Counter(service.served()) == Counter(range(TASKS)), "each ran once, none was lost"
     eventually(lambda: seen.parked() == 0, "the parking queue should be empty")
     _check_what_reached_the_dead_service(service.refused())

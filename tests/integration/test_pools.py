@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration import guarded
-from tests.support.breakers import breaker_in, conf
+from tests.support.breakers import breaker_in, conf, values
 from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import WorkerFactory
@@ -26,7 +26,7 @@ def test_an_outage_passes(
     eventually(lambda: breaker.parked() >= 50, lambda: f"parked: {breaker.parked()}", timeout=20)
     eventually(lambda: results[30].state == "DEFERRED", "a parked task's result should say so")
     service.come_back()
-    assert sorted(result.get(timeout=30) for result in results) == list(range(1, 61))
+    assert sorted(values(results, timeout=60)) == list(range(1, 61))
     assert sorted(service.served()) == list(range(61))
     eventually(lambda: breaker.state == "closed", "the breaker should be closed")
     assert worker.stop() == 0

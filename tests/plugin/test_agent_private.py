@@ -35,7 +35,7 @@ class Lot:
     def target_depth(self, name: str) -> int | None:
         return 0
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: Any = None) -> int:
         moved = min(count, self.waiting)
         self.waiting -= 0 if self.parked_again else moved
         self.released.append(moved)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.bin.base import CLIContext
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from celery_breaker.plugin import cli_simulate
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.cli import breaker
+from tests.support.commands import runner
 from tests.support.processes import free_port
 
 BREAKERS = {
@@ -36,7 +37,7 @@ class Line:
     def run(self, *args: str) -> Result:
         breakers_of(self.app).forget()
         context = CLIContext(app=self.app, no_color=False, workdir=None)
-        return CliRunner().invoke(breaker, ["simulate", *args], obj=context, catch_exceptions=False)
+        return runner().invoke(breaker, ["simulate", *args], obj=context, catch_exceptions=False)
 
     def json(self, *args: str) -> Any:
         done = self.run(*args, "--json")
@@ -184,7 +185,7 @@ def test_the_drawing_fits_the_terminal(line: Line, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_cannot_show_blocks_gets_letters(line: Line) -> None:
-    done = CliRunner(charset="ascii").invoke(
+    done = runner(charset="ascii").invoke(
         breaker, ["simulate", *QUICK], obj=CLIContext(app=line.app, no_color=False, workdir=None)
     )
     assert done.exit_code == 0

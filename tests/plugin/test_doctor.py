@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.bin.base import CLIContext
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
@@ -31,6 +31,7 @@ from celery_breaker.plugin.doctor_case import (
     some,
 )
 from celery_breaker.stores.url import open_store
+from tests.support.commands import runner
 from tests.support.processes import free_port
 from tests.support.servers import RedisServer
 
@@ -108,6 +109,10 @@ FINDINGS: dict[str, tuple[str, Severity, Facts, Facts]] = {
     "parking taken": ("parking-queue", P, with_broker(parking={"q": "PRECONDITION_FAILED - type"}), SOUND),
     "quorum, parked": ("quorum-queues", H, QUORUM, replace(QUORUM, queues=(QueueFacts(name="celery"),))),
     "quorum, parks nothing": ("quorum-queues", H, QUORUM, with_policy(QUORUM, on_open="fail")),
+    "quorum, failures parked": (
+        *("quorum-queues", H, with_policy(QUORUM, on_open="fail", defer_failures=True)),
+        with_policy(QUORUM, on_open="fail"),
+    ),
     "quorum, unnoticed": (
         "quorum-queues",
         P,
@@ -182,6 +187,10 @@ FINDINGS: dict[str, tuple[str, Severity, Facts, Facts]] = {
     "results for ever": ("results-expire", P, replace(SOUND, result_expires=60.0), replace(SOUND, result_expires=None)),
     "nothing deferred": (
         *("results-expire", P, replace(SOUND, result_expires=60.0)),
+        with_policy(replace(SOUND, result_expires=60.0), on_open="fail"),
+    ),
+    "only retries deferred": (
+        *("results-expire", P, with_policy(replace(SOUND, result_expires=60.0), on_open="fail", retry_budget=0.1)),
         with_policy(replace(SOUND, result_expires=60.0), on_open="fail"),
     ),
     "too young to wait": ("deferral-age", P, with_policy(max_deferral_age=30), with_policy(max_deferral_age=31)),
@@ -334,7 +343,7 @@ def run(make_app: Callable[..., Celery], redis_server: RedisServer) -> Run:
         }
         app = make_app({**before, **conf})
         context = CLIContext(app=app, no_color=False, workdir=None)
-        return CliRunner().invoke(breaker, ["doctor", "--wait", "0.2", *args], obj=context, catch_exceptions=False)
+        return runner().invoke(breaker, ["doctor", "--wait", "0.2", *args], obj=context, catch_exceptions=False)
 
     return run
 
@@ -485,7 +494,7 @@ def test_no_password_comes_out_of_the_other_commands(
         {"broker_url": broker, "broker_connection_timeout": 0.2, "breakers": {"smtp": {}}, "breaker_store": url}
     )
     breakers_of(app).forget()
-    done = CliRunner().invoke(breaker, command, obj=CLIContext(app=app, no_color=False, workdir=None))
+    done = runner().invoke(breaker, command, obj=CLIContext(app=app, no_color=False, workdir=None))
     assert done.exit_code in (1, 4)
     assert done.stderr.startswith("Error: ")
     for spelling in ("hun%40ter2", "hun@ter2", "ter2"):

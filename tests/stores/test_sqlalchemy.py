@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultDialect
 
 from celery_breaker.core.record import Record, encode
 from celery_breaker.core.windows import Delta, Window
@@ -306,6 +308,8 @@ def trips(store: SQLAlchemyStore, kind: str, work: Callable[[], object]) -> int:
 
 
 def test_no_transaction_is_begun_or_ended_by_a_round_trip_of_its_own(server: Database) -> None:
+    if server.kind != "postgresql" and "skip_autocommit_rollback" not in inspect.signature(DefaultDialect).parameters:
+        pytest.skip("SQLAlchemy before 2.0.43 rolls back when there is nothing to")
     store = server.store(engine_options={"pool_size": 1, "max_overflow": 0})
     for version in range(8):  # PostgreSQL's driver prepares what comes often, once
         use_all(store, version=version, failures=version + 1)

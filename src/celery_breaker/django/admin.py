@@ -3,6 +3,10 @@
 Nothing here reads Django's database for breakers: the pages ask the desk of the project's Celery app.
 """
 
+# Django has no types, and pyright's guesses at them from its code are wrong in places.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -48,6 +48,7 @@ def outcome_of(
         name = ticket.cell.name
         logger.exception("classify of breaker %r failed; the usual rules apply", name, extra={"breaker": name})
         verdict = Verdict.SUCCESS if exception is None else Verdict.FAILURE
+    failed = verdict is Verdict.FAILURE
     slow = verdict is not Verdict.NEUTRAL and is_slow(duration, policy)
     if slow and policy.slow_call_rate is None:
         verdict = Verdict.FAILURE
@@ -56,7 +57,7 @@ def outcome_of(
     reason = f"a call took {duration:.1f} s" if exception is None and slow else _shown(exception)
     if exception is None and not slow:
         reason = "a result was classified as a failure"
-    return Outcome(ticket, verdict, slow=slow, reason=reason, asked=retry_after_of(exception))
+    return Outcome(ticket, verdict, slow=slow, reason=reason, asked=retry_after_of(exception), failed=failed)
 
 
 def _shown(exception: BaseException | None) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celery_breaker.core import machine, ramp, tending
+from celery_breaker.core.deferrals import held_back
 from celery_breaker.core.names import is_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
@@ -17,7 +18,8 @@ from celery_breaker.engine.news import about
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.plugin import signals
-from celery_breaker.plugin.parking import Lot
+from celery_breaker.plugin.note import Note
+from celery_breaker.plugin.parking import Held, Lot
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.app import AppBreakers
@@ -41,6 +43,7 @@ class _Draining:
         depth: the least depth of the target queue since it began.
         given: what the last step released.
         left: what it left in the parking queue.
+        rests_until: until when it need not look, because nothing is due.
     """
 
     generation: int
@@ -48,6 +51,7 @@ class _Draining:
     at: float
     given: int = 0
     left: int = 0
+    rests_until: float = 0.0
 
     def back(self, size: int) -> float:
         """The share of the last step that has been parked again, if all that was parked since is of it."""
@@ -59,6 +63,22 @@ class _Draining:
             return 0
         self.depth = depth if self.depth is None else min(self.depth, depth)
         return depth - self.depth
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Tells which parked tasks a breaker that closed at ``closed_at`` still holds back, and when the next is due."""
+
+    closed_at: float
+    now: float
+    soonest: float | None = None
+
+    def __call__(self, note: Note) -> bool:
+        if not held_back(due=note.due, since=note.since, closed_at=self.closed_at, now=self.now):
+            return False
+        left = (note.due or 0.0) - self.now
+        self.soonest = left if self.soonest is None else min(self.soonest, left)
+        return True
 
 
 @dataclass(slots=True)
@@ -129,6 +149,7 @@ class Agent:
         lease_for = 3 * self._interval
         self.held = bool(registry.link.run(lambda store: store.lease(LEASE, self._holder, limit=1, ttl=lease_for)))
         if not self.held:
+            self._hand_over()
             if full:
                 self._full_at = now + tending.FULL_ROUND
             return min(self._interval, 1.0)
@@ -151,6 +172,15 @@ class Agent:
     def _let_go(self) -> None:
         self.held = False
         self._registry.link.run(lambda store: store.release(LEASE, self._holder))
+
+    def _hand_over(self) -> None:
+        """Let whoever holds the lease know of what was parked here by breakers that are closed."""
+        for name in list(self._late):
+            self._expect_backlog(self._registry.cell(name))
+
+    def _expect_backlog(self, cell: Cell) -> None:
+        self._late.discard(cell.name)
+        self._registry.change(cell, lambda record, now: machine.expect_backlog(record))
 
     def _concerning(self, scope: str) -> list[Cell]:
         """Breakers of this scope with which there may be something to do."""
@@ -200,8 +230,7 @@ class Agent:
     def _relaxed(self, cell: Cell) -> Record:
         """The record without an override that has expired, and with what is known of a backlog."""
         if cell.name in self._late:
-            self._late.discard(cell.name)
-            self._registry.change(cell, lambda record, now: machine.expect_backlog(record))
+            self._expect_backlog(cell)
         return self._registry.change(cell, lambda record, now: machine.relax(record, now=now))
 
     def _tend_own(self, cell: Cell) -> float:
@@ -293,6 +322,8 @@ class Agent:
                 self._memory.draining.pop(name, None)
                 registry.change(cell, lambda record, now: machine.drained(record))
             return tending.STEP
+        if draining is not None and draining.generation == record.generation and now < draining.rests_until:
+            return tending.STEP
         depth = self._open_lot().target_depth(name)
         if draining is None or draining.generation != record.generation:
             draining = self._memory.draining[name] = _Draining(record.generation, depth, now - tending.STEP)
@@ -302,13 +333,16 @@ class Agent:
         step = ramp.step(record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=excess)
         registry.change(cell, lambda record, now: machine.ramped(record, step.rate))
         if cell.record.generation == record.generation:
-            draining.given = self._release(name, step.count)
+            waiting = _Waiting(record.since, registry.link.now())
+            draining.given = self._release(name, step.count, held=waiting)
             draining.left = size - draining.given
+            if not machine.on_ramp(record, cell.policy):  # fresh calls wait for its next step
+                draining.rests_until = now + tending.rest(waiting.soonest, released=draining.given)
         draining.at = now
         return tending.STEP
 
-    def _release(self, name: str, count: int, *, ahead: bool = False) -> int:
-        released = self._open_lot().release(name, count, ahead=ahead)
+    def _release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
+        released = self._open_lot().release(name, count, ahead=ahead, held=held)
         if released:
             self._registry.meters.released(name, released)
         if released and signals.task_released.receivers:

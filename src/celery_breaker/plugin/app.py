@@ -8,16 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from celery import _state as celery_state
 from celery.utils.nodenames import gethostname
 
 from celery_breaker.core.events import Change
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import State
-from celery_breaker.engine import default
 from celery_breaker.engine.registry import Registry
 from celery_breaker.plugin import exports, parking_amqp, parking_local, parking_redis, signals
 from celery_breaker.plugin.bus import Bus, has_fanout, hints
@@ -28,7 +26,6 @@ from celery_breaker.plugin.policies import Policies, collect
 from celery_breaker.plugin.yard import AppYard
 from celery_breaker.settings import Derived, Settings, derive_store
 from celery_breaker.status import Desk
-from celery_breaker.status import default as desks
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.message import MessageStore
 from celery_breaker.stores.url import open_store
@@ -208,36 +205,3 @@ def breakers_of(app: Celery) -> AppBreakers:
     if breakers is None:
         breakers = _apps.setdefault(app, AppBreakers(app))
     return breakers
-
-
-def _current_app() -> Celery | None:
-    """The current app; in a thread that has none, as a web server's, the one that there is.
-
-    Where there is no app, Celery would make one up, called "default".
-    """
-    state: Any = celery_state
-    app: Celery | None = getattr(state._tls, "current_app", None) or state.default_app
-    if app is None or app.main == "default":
-        made = [one for one in list(state._get_active_apps()) if one.main != "default"]
-        app = made[0] if len(made) == 1 else app
-    return app
-
-
-def _current_breakers() -> AppBreakers | None:
-    app = _current_app()
-    return breakers_of(app) if app is not None else None
-
-
-def _current_registry() -> Registry:
-    """The current app's registry; where there is no app, this process's memory."""
-    breakers = _current_breakers()
-    return breakers.registry if breakers is not None else default.registry_at("memory://")
-
-
-def _current_desk() -> Desk | None:
-    breakers = _current_breakers()
-    return breakers.desk if breakers is not None else None
-
-
-default.provide(_current_registry)
-desks.provide(_current_desk)

@@ -34,19 +34,19 @@ class WorkerStep(bootsteps.StartStopStep):
                 raise click.ClickException(f"celery-breaker: {exc}") from exc
             raise
 
-    def start(self, worker: Any) -> None:
+    def start(self, parent: Any) -> None:
         """The pool runs."""
-        if worker.breakers is not None:
-            worker.breakers.start()
+        if parent.breakers is not None:
+            parent.breakers.start()
 
-    def stop(self, worker: Any) -> None:
+    def stop(self, parent: Any) -> None:
         """The worker stops, warm or cold."""
-        if worker.breakers is not None:
-            worker.breakers.stop()
+        if parent.breakers is not None:
+            parent.breakers.stop()
 
-    def terminate(self, worker: Any) -> None:
+    def terminate(self, parent: Any) -> None:
         """The worker stops at once."""
-        self.stop(worker)
+        self.stop(parent)
 
 
 class ConsumerStep(bootsteps.StartStopStep):
@@ -54,19 +54,19 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.consumer.connection:Connection",)
 
-    def start(self, consumer: Any) -> None:
+    def start(self, parent: Any) -> None:
         """A connection is there; the tasks are not consumed yet."""
-        if (side := _side_of(consumer)) is not None:
-            side.connected(consumer)
+        if (side := _side_of(parent)) is not None:
+            side.connected(parent)
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """The loop is about to run."""
         if (side := _side_of(consumer)) is not None:
             side.loop.listen(hub)
 
-    def stop(self, consumer: Any) -> None:
+    def stop(self, parent: Any) -> None:
         """The connection is gone, or the worker stops consuming."""
-        if (side := _side_of(consumer)) is not None:
+        if (side := _side_of(parent)) is not None:
             side.disconnected()
 
 

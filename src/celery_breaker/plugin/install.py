@@ -1,4 +1,7 @@
-"""Installing: the bootsteps, the agent's task and its entry in beat's schedule, once per app and by itself."""
+"""Installing: the bootsteps, the agent's task and its entry in beat's schedule, once per app and by itself.
+
+Who imports `celery_breaker` imports this; what only workers, beat and commands need is imported by them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from celery import _state as celery_state
 from celery import signals as celery_signals
 
 from celery_breaker.engine.registry import close_all
-from celery_breaker.plugin import maintenance, publishing, tend
-from celery_breaker.plugin.app import breakers_of
+from celery_breaker.plugin import current, front, tend  # noqa: F401  (`current` knows whose are meant)
 from celery_breaker.plugin.tend import TEND
 
 if TYPE_CHECKING:
@@ -35,12 +37,14 @@ def install(app: Celery) -> None:
     app.steps["consumer"].add(PauseStep)
 
 
-publishing.stand_in_the_way()
+front.stand_in_the_way()
 
 
 @celery_state.connect_on_app_finalize
 def _on_app_finalize(app: Celery) -> None:
     """An app is complete: whoever lists its tasks, as forms for a schedule do, finds those of maintenance."""
+    from celery_breaker.plugin import maintenance
+
     maintenance.register(app)
 
 
@@ -65,6 +69,8 @@ def _on_pool_process_shutdown(**_: Any) -> None:
 @celery_signals.beat_init.connect(weak=False)
 def _on_beat_init(sender: Any = None, **_: Any) -> None:
     """Beat starts: remind the agent, if there is anything to tend."""
+    from celery_breaker.plugin.app import breakers_of
+
     app = sender.app
     breakers = breakers_of(app)
     if not breakers.policies.guarded:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from celery_breaker.core.record import Mode
-from celery_breaker.plugin.app import breakers_of
 from celery_breaker.status import actions
 from celery_breaker.status.words import expires_of
 
@@ -30,6 +29,8 @@ def register(app: Celery) -> None:
         return
 
     def act(name: str, action: actions.Action) -> None:
+        from celery_breaker.plugin.app import breakers_of
+
         desk = breakers_of(app).desk
         desk.require(name)
         desk.act(name, action)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery
 from celery.result import EagerResult
 from celery.states import SUCCESS
 from celery.utils import uuid
@@ -24,19 +23,12 @@ from celery_breaker.plugin.policies import names_on
 from celery_breaker.plugin.reroute import ToParking
 
 if TYPE_CHECKING:
+    from celery import Celery
     from celery.result import AsyncResult
 
-__all__ = ["Publisher", "stand_in_the_way"]
+__all__ = ["Publisher"]
 
 logger = logging.getLogger(__name__)
-
-_send_task = Celery.send_task
-
-_KEPT = "_celery_breaker_publisher"
-"""Where an app keeps its publisher."""
-
-_NAMES = tuple(inspect.signature(_send_task).parameters)[4:]
-"""Names of what may follow a task's name, args and kwargs by position."""
 
 
 class _Gate:
@@ -72,8 +64,10 @@ class Publisher:
     dictionary.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, send: Callable[..., AsyncResult[Any]]) -> None:
         self._app = app
+        self._send_task = partial(send, app)
+        self._names = tuple(inspect.signature(self._send_task).parameters)[3:]  # what may follow by position
         self._breakers: AppBreakers = breakers_of(app)
         self._gates: dict[str, _Gate | None] = {}
         self._breakers.on_forget.append(self._gates.clear)
@@ -92,12 +86,12 @@ class Publisher:
         if gate is not None and (gate.one is None or not gate.one.passing):
             cell = gate.refusing(args or (), kwargs or {})
             if cell is not None and not self._exempt():
-                options.update(zip(_NAMES, more, strict=False))
+                options.update(zip(self._names, more, strict=False))
                 return self._refused(gate, cell, name, args, kwargs, options)
-        return _send_task(self._app, name, args, kwargs, *more, **options)
+        return self._send_task(name, args, kwargs, *more, **options)
 
     def _send(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> AsyncResult[Any]:
-        return _send_task(self._app, name, args, kwargs, **options)
+        return self._send_task(name, args, kwargs, **options)
 
     def _look(self, name: str, task: Any) -> _Gate | None:
         """The gate of a task that is published for the first time; ``None`` if there is nothing to do."""
@@ -195,22 +189,3 @@ def _member(options: Mapping[str, Any]) -> bool:
 def _continued(options: Mapping[str, Any]) -> bool:
     """Somebody waits for the result other than who publishes, and only a worker would tell them."""
     return bool(options.get("chain") or options.get("link"))
-
-
-@functools.wraps(_send_task)
-def _by_way_of_the_breakers(
-    self: Celery, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
-) -> AsyncResult[Any]:
-    publisher: Publisher | None = self.__dict__.get(_KEPT)
-    if publisher is None:
-        publisher = self.__dict__.setdefault(_KEPT, Publisher(self))
-    return publisher.send(name, args, kwargs, more, options)
-
-
-def stand_in_the_way() -> None:
-    """Have what any app publishes pass its breakers. Does nothing the second time.
-
-    Every publish goes by this method, and Celery has no hook that could stop one: what a receiver of
-    ``before_task_publish`` raises is logged, and the message sent.
-    """
-    Celery.send_task = _by_way_of_the_breakers  # type: ignore[method-assign, assignment]

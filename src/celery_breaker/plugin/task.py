@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from celery_breaker.plugin.aliases import AnyTask
+from celery_breaker.plugin.aliases import P, R_co, SignedTask
 from celery_breaker.plugin.install import install
 
 if TYPE_CHECKING:
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["BreakerTask"]
 
 
-class BreakerTask(AnyTask):
+class BreakerTask(SignedTask[P, R_co]):
     """A task behind one or more breakers. Serves as ``base=``, as a mixin, and as ``Celery(task_cls=…)``.
 
     Workers gate the task in their main process; called directly or eagerly, it runs like any other. A task that
     names no breaker is not touched and costs nothing.
+
+    To type checkers such a task takes any arguments, unless its base says which: ``base=BreakerTask[[str], None]``,
+    which is `BreakerTask` at run time.
 
     Attributes:
         breaker: a name, a template like ``"webhook:{host}"`` that takes its fields from the call's arguments, or a list

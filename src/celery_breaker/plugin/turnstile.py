@@ -14,6 +14,7 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.plugin.aliases import AnyTask
+from celery_breaker.plugin.failures import Deferrable
 from celery_breaker.plugin.note import Note
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Gated(Protocol):
     id: str
     acknowledged: bool
     tickets: tuple[Ticket, ...] | None
+    deferrable: Deferrable | None
     time_limits: tuple[float | None, float | None]
 
     @property
@@ -101,6 +103,17 @@ class Turnstile:
             self._loop.soon(partial(self._answered, request, cell, rest, tickets, ticket, connection))
 
         self._registry.ask(cell, answered, ttl=self._permit_ttl(cell, request))
+
+    def ask_budget(self, cell: Cell, then: Callable[[float | None], None]) -> None:
+        """Hold a request, a retry, until the reporter has asked this breaker's budget; then call ``then`` on the main
+        loop with the seconds until it may be asked again, or ``None`` if it may run. Not if its connection is lost.
+        """
+        connection = self._loop.connections
+
+        def answered(wait: float | None) -> None:
+            self._loop.soon(lambda: then(wait) if connection == self._loop.connections else None)
+
+        self._registry.ask_retry(cell, answered)
 
     def _in_vain(self, request: Gated, cell: Cell) -> bool:
         """Whether there is no permit to be hoped for; what was parked may have been released to get just that one."""

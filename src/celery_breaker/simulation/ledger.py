@@ -57,7 +57,7 @@ class Ledger:
         self._since = 0.0
         self._settled = -1e-9
         self.phase = CLOSED
-        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self.operations: dict[str, Counter[str]] = {phase: Counter() for phase in PHASES}
         self.counts = Counts()
         self.transitions: list[Transition] = []

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from celery_breaker.errors import ConfigurationError
-from celery_breaker.status.desk import Desk
+
+if TYPE_CHECKING:
+    from celery_breaker.status import Desk
 
 __all__ = ["current_desk", "provide"]
 

@@ -36,7 +36,7 @@ class Catalogue(Protocol):
         """Declared names that are not templates."""
         ...
 
-    def queue_of(self, task: str) -> str:
+    def queue_of(self, task: str, /) -> str:
         """The queue that a task goes to unless its sender says otherwise; empty if only its call can tell."""
         ...
 

@@ -1,5 +1,8 @@
 """The Django store: a table of one of the databases in `DATABASES`, reached over connections of its own."""
 
+# Django has no types, and pyright's guesses at them from its code are wrong in places.
+# pyright: reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import asyncio

@@ -7,6 +7,7 @@ import select
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from pymemcache.client.base import Client, PooledClient  # type: ignore[import-untyped]
 
@@ -78,15 +79,15 @@ class _Connection(Client):  # type: ignore[misc]  # pymemcache has no types
         if self.sock is not None and _readable(self.sock):
             self.close()
 
-    def _fetch_cmd(self, *args: object, **options: object) -> object:
+    def _fetch_cmd(self, *args: Any, **options: Any) -> Any:
         self._drop_if_closed()
         return super()._fetch_cmd(*args, **options)
 
-    def _store_cmd(self, *args: object, **options: object) -> object:
+    def _store_cmd(self, *args: Any, **options: Any) -> Any:
         self._drop_if_closed()
         return super()._store_cmd(*args, **options)
 
-    def _misc_cmd(self, *args: object, **options: object) -> object:
+    def _misc_cmd(self, *args: Any, **options: Any) -> Any:
         self._drop_if_closed()
         return super()._misc_cmd(*args, **options)
 
@@ -116,7 +117,8 @@ class _Server:
     def gets(self, places: Sequence[str]) -> Mapping[str, tuple[bytes, int]]:
         """See `Server.gets`."""
         with self._failing():
-            return {place: (data, int(token)) for place, (data, token) in self._pool.gets_many(places).items()}
+            found: dict[Any, tuple[Any, Any]] = self._pool.gets_many(places)
+            return {place: (data, int(token)) for place, (data, token) in found.items()}
 
     def write(self, place: str, data: bytes, *, token: int | None, expire: int) -> bool:
         """See `Server.write`."""

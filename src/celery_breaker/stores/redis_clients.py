@@ -123,11 +123,12 @@ class _Sentinel(_Server):
     """The server that the sentinels name when a connection is made."""
 
     def __init__(self, target: Target, settings: dict[str, Any], *, timeout: float) -> None:
-        theirs = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": _once()}
+        theirs: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": _once()}
         self._sentinels = Sentinel([], min_other_sentinels=target.min_other_sentinels)  # type: ignore[no-untyped-call]
-        self._sentinels.sentinels = [
+        watchers: list[redis.Redis] = [
             _Watcher(host, port, **{**target.sentinel_kwargs, **theirs}) for host, port in target.nodes
         ]
+        self._sentinels.sentinels = watchers
         settings = {key: value for key, value in settings.items() if key not in ("host", "port")}
         super().__init__(
             SentinelConnectionPool(target.master_name, self._sentinels, ssl=target.tls, **settings)  # type: ignore[no-untyped-call]

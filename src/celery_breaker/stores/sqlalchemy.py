@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
@@ -132,9 +133,9 @@ class _Values:
         self._connecting = threading.local()
         self._gate: Gate | None = None
         if self._engine.dialect.name != "sqlite":
-            sa.event.listen(self._engine, "do_connect", self._connect)
+            event.listen(self._engine, "do_connect", self._connect)
             return
-        sa.event.listen(self._engine, "connect", _prepare_sqlite)
+        event.listen(self._engine, "connect", _prepare_sqlite)
         if self._engine.url.database not in (None, "", ":memory:"):
             self._gate = Gate(self._engine.dispose)
 
@@ -199,7 +200,7 @@ class _Values:
 
     # --- getting through ----------------------------------------------------------------------------------------------
 
-    def _ask(self, query: sa.Select[Any], values: dict[str, Any]) -> Sequence[Any]:
+    def _ask(self, query: sa.Executable, values: dict[str, Any]) -> Sequence[Any]:
         return self._run(lambda connection: connection.execute(query, values).all(), again=True)
 
     def _run(self, work: Callable[[Connection], T], *, again: bool = False) -> T:

@@ -82,7 +82,7 @@ def answer(request: Request, exc: Exception) -> Response:
     """
     problem = problem_of(exc)
     page: Callable[[Request, Problem], Response] | None = getattr(request.app.state, "error_page", None)
-    if page and "/api/" not in request.url.path and "text/html" in request.headers.get("accept", ""):
+    if page and "/api/" not in request.scope["path"] and "text/html" in request.headers.get("accept", ""):
         response = page(request, problem)
         response.status_code = problem.status
     else:

@@ -119,6 +119,6 @@ class ModelContract(StoreAccess):
                 max_examples=self.examples,
                 stateful_step_count=25,
                 deadline=None,
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]  # a metaclass of its own
             ),
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 from importlib import metadata
 from pathlib import Path
 
 import celery_breaker
+from tests.support.oldest import oldest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PACKAGE = Path(celery_breaker.__file__).parent
 
 
@@ -28,6 +30,17 @@ def test_the_wheel_carries_every_file_of_the_package() -> None:
 
     assert "py.typed" in files(PACKAGE)
     assert files(PACKAGE) == files(ROOT / "src" / "celery_breaker")
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_the_package_allows() -> None:
+    written = (ROOT / "tests" / "oldest.txt").read_text().splitlines()
+    assert written[1:] == oldest(), "run: python -m tests.support.oldest > tests/oldest.txt"
+
+
+def test_one_version_is_said_everywhere() -> None:
+    (cited,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited == celery_breaker.__version__ == metadata.version("celery-breaker")
+    assert f"## [{cited}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_metadata() -> None:
