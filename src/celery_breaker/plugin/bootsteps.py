@@ -75,14 +75,14 @@ class PauseStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.consumer.tasks:Tasks", ConsumerStep)
 
-    def start(self, consumer: Any) -> None:
+    def start(self, parent: Any) -> None:
         """The tasks' queues are declared, and not consumed yet."""
-        if (side := _side_of(consumer)) is not None:
-            side.pausing.connected(consumer)
+        if (side := _side_of(parent)) is not None:
+            side.pausing.connected(parent)
 
-    def stop(self, consumer: Any) -> None:
+    def stop(self, parent: Any) -> None:
         """The task consumer is about to be cancelled."""
-        if (side := _side_of(consumer)) is not None:
+        if (side := _side_of(parent)) is not None:
             side.pausing.disconnected()
 
 
