@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.servers_mariadb",
     "tests.support.servers_memcached",
     "tests.support.servers_postgres",
+    "tests.support.servers_sqs",
     "tests.support.service",
     "tests.support.workers",
 ]

@@ -7,6 +7,7 @@ from celery import Celery
 from celery_breaker import BreakerTask
 
 app = Celery("mail", broker="redis://localhost:6379/0", backend="redis://localhost:6379/0")
+app.conf.breakers = {"smtp": {"defer_failures": True, "failures": [OSError], "max_deferral_age": 86_400}}
 
 
 def deliver(to: str) -> str:
@@ -18,12 +19,7 @@ def deliver(to: str) -> str:
     return f"sent to {to}"
 
 
-@app.task(
-    base=BreakerTask,
-    breaker="smtp",
-    breaker_options={"defer_failures": True, "failures": (OSError,), "max_deferral_age": 86_400},
-    acks_late=True,
-)
+@app.task(base=BreakerTask, breaker="smtp", acks_late=True)
 def send(to: str) -> str:
     """No ``autoretry_for``: while the server is away the task is set aside, for a day at most."""
     return deliver(to)

@@ -71,7 +71,7 @@ def test_an_option_that_is_no_word_is_refused_in_words() -> None:
         *(("failure_window", value) for value in (0, -1, "soon", "0 calls", "60", None, float("inf"), float("nan"))),
         *(("backoff", value) for value in ("quadratic", 2, None, ["linear"])),
         *(("scope", value) for value in ("host", None, 1)),
-        *(("on_open", value) for value in ("pause", "parc", 1, None)),
+        *(("on_open", value) for value in ("paws", "parc", 1, None)),
         *(("failures", value) for value in (5, (int,), [OSError()])),
         *(("ignore", value) for value in (None, (None,))),
         ("classify", "failure"),
@@ -117,7 +117,11 @@ def test_a_value_that_cannot_work_is_refused_and_named(option: str, value: objec
             ),
         ),
         ({"scope": "worker", "min_workers": 2}, "scope='worker' never sees a second worker; drop min_workers"),
-        ({"on_open": 1}, "on_open=1 is neither one of park, retry, fail nor callable"),
+        ({"on_open": 1}, "on_open=1 is neither one of park, retry, pause, fail nor callable"),
+        (
+            {"on_open": "pause", "admit_ramp": True},
+            "on_open='pause' leaves tasks in their queue, and admit_ramp would park them; drop one of the two",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, object], says: str) -> None:
@@ -136,7 +140,7 @@ def test_a_misspelt_on_open_suggests_the_nearest() -> None:
         Policy(on_open="retri")
 
 
-@pytest.mark.parametrize("value", ["park", "retry", "fail", "shop.tasks.later", print])
+@pytest.mark.parametrize("value", ["park", "retry", "pause", "fail", "shop.tasks.later", print])
 def test_on_open_takes_a_word_a_callable_or_a_dotted_path(value: object) -> None:
     assert Policy.from_options({"on_open": value}).on_open is value
 

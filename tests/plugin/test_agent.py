@@ -8,7 +8,7 @@ from typing import Any
 from celery_breaker.core.record import Record
 from celery_breaker.plugin.agent import LEASE, Agent
 from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Held
+from celery_breaker.plugin.parking import Held, Pace
 from tests.engine.world import World, known
 
 PAUSE = 0.5
@@ -16,6 +16,8 @@ PAUSE = 0.5
 
 class Yard:
     """A lot with notes in the place of messages."""
+
+    pace = Pace()
 
     def __init__(self, notes: list[Note]) -> None:
         self.notes = notes

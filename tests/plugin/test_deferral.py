@@ -28,6 +28,9 @@ class FakeLot:
         self.failures = 0
         self.moved: list[Move] = []
 
+    def place(self, name: str, origin: str) -> str:
+        return f"celery_breaker.parked.{name}"
+
     def move(self, moves: Sequence[Move]) -> None:
         if self.failures:
             self.failures -= 1

@@ -131,6 +131,12 @@ FINDINGS: dict[str, tuple[str, Severity, Facts, Facts]] = {
         *("delivery-limit", H, replace(QUORUM, queues=(QueueFacts(name="celery", delivery_limit=0),))),
         replace(QUORUM, queues=(QueueFacts(name="celery", delivery_limit=-1),)),
     ),
+    "quorum, paused": ("quorum-queues", H, with_policy(QUORUM, on_open="pause"), with_policy(RABBIT, on_open="pause")),
+    "queue not to pause": ("paused-queues", P, replace(SOUND, pause_error="it would stop a; route it"), SOUND),
+    "bad worker": (
+        *("bad-worker", H, with_policy(scope="worker")),
+        with_policy(scope="worker", on_open="pause"),
+    ),
     "nobody online": ("workers", H, NOBODY, replace(SOUND, workers=None)),
     "nobody, but no broker": ("workers", H, NOBODY, replace(NOBODY, broker=replace(BROKER, error="refused"))),
     "nobody tends": ("tending", P, replace(SOUND, overdue={"smtp": 99.0}), SOUND),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,12 +13,14 @@ from celery import Celery
 from celery_breaker import BreakerTask, RetryBudgetSpent
 from celery_breaker.core import machine
 from celery_breaker.core.budget import LEAST
-from celery_breaker.core.record import Mode
+from celery_breaker.core.record import Mode, State
+from celery_breaker.engine.view import Ticket
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.deferral import Refused
 from celery_breaker.plugin.guard import Guard
 from celery_breaker.plugin.inside import TICKETS
 from celery_breaker.plugin.note import Note
+from celery_breaker.plugin.pausing import Pausing
 from celery_breaker.plugin.turnstile import SetAside
 from tests.engine.world import SilentReporter
 
@@ -63,6 +66,7 @@ class Stage:
         self.registry = breakers.registry
         self.registry.reporter = SilentReporter()  # type: ignore[assignment]
         self.loop = Loop()
+        loop: Any = self.loop
         self.aside: list[Refused] = []
         self.guard = Guard(
             work,
@@ -70,6 +74,7 @@ class Stage:
             policies=breakers.policies,
             loop=self.loop,  # type: ignore[arg-type]
             deferrer=SimpleNamespace(submit=self.aside.append),  # type: ignore[arg-type]
+            pausing=Pausing(self.registry, loop, plan={}, guarded={}, leases={}),
             shared=True,
         )
         self.cell = self.registry.cell("svc")
@@ -196,3 +201,31 @@ def test_past_its_limit_or_from_nowhere_a_failure_is_one(make_stage: Callable[..
     for request in (worn, homeless):
         assert request.deferrable is None
         assert TICKETS not in request.request_dict
+
+
+def granted(stage: Stage, request: Any) -> None:
+    """Somebody won a permit, and fetched this very message for it."""
+    ticket = Ticket(stage.cell, generation=stage.cell.record.generation, epoch=0, permit="w1:1")
+    stage.guard._pausing.grants.put(request.message, ticket)
+
+
+def test_a_message_that_was_fetched_for_a_permit_runs_on_it_and_asks_no_more(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage()
+    stage.registry.change(stage.cell, lambda record, now: replace(record, state=State.HALF_OPEN, generation=2))
+    request = stage.request()
+    granted(stage, request)
+    stage.guard.gate(request)
+    assert [ticket.permit for ticket in request.tickets] == ["w1:1"]
+
+
+def test_a_permit_is_free_again_if_the_retry_that_it_was_won_for_is_over_budget(
+    make_stage: Callable[..., Stage],
+) -> None:
+    stage = make_stage(retry_budget=0.1)
+    spent(stage)
+    stage.arrives(retries=1)  # so that it is known
+    request = stage.request(retries=1)
+    granted(stage, request)
+    with pytest.raises(SetAside):
+        stage.guard.gate(request)
+    assert stage.guard._pausing.grants.take(request.message) is None

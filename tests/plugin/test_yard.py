@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from celery_breaker.clock import ManualClock
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking import Pace, parking_queue
 from celery_breaker.plugin.yard import AppYard
 from celery_breaker.status import ParkedTask, Waiting
 from tests.support.processes import free_port
@@ -28,6 +29,8 @@ class SlowLot:
         self.go = threading.Event()
         self.looks = self.closed = 0
         self.error: Exception | None = None
+
+    pace = Pace()
 
     def look(self, names: Iterable[str]) -> dict[str, Waiting]:
         self.looks += 1
@@ -61,6 +64,25 @@ def test_a_look_waits_no_longer_than_it_may_and_asks_no_second_time_meanwhile(ap
     assert lot.looks == 1
     lot.go.set()
     eventually(lambda: yard.look(["svc"], patience=1.0) == {"svc": Waiting(1, 5.0)}, "it should answer again")
+
+
+def test_where_looks_cost_money_who_watches_gets_the_last_one_until_something_is_done(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock(100.0)
+    monkeypatch.setattr("celery_breaker.plugin.yard.monotonic", clock)
+    lot: Any = SlowLot()
+    lot.go.set()
+    lot.pace, lot.purge = Pace(watch=10.0), lambda name: 1
+    yard = AppYard(app, lambda: lot)
+    looks = []
+    for step in (lambda: None, lambda: clock.advance(9), lambda: clock.advance(1), lambda: yard.purge("svc")):
+        step()
+        assert yard.look(["svc"], patience=5.0)["svc"].size == 1
+        looks.append(lot.looks)
+    assert looks == [1, 1, 2, 3]
+    yard.look(["svc", "other"], patience=5.0)
+    assert lot.looks == 4, "the last one did not see the other"
 
 
 def test_a_look_that_fails_shows_nothing_and_connects_anew(app: Celery) -> None:

@@ -15,6 +15,7 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Ticket
 from celery_breaker.plugin.agent import Agent
+from celery_breaker.plugin.parking import Pace
 from celery_breaker.simulation.agent import Agents, Backlog
 from celery_breaker.simulation.reporter import Reporter, flush_rounds
 from celery_breaker.simulation.scenario import Fleet
@@ -224,6 +225,8 @@ def test_a_busy_worker_reports_successes_as_rarely(window: float | str) -> None:
 
 class Yard:
     """A parking queue, and a queue from which workers take ``taken`` messages per second."""
+
+    pace = Pace()
 
     def __init__(self, parked: int, *, taken: float, now: Callable[[], float]) -> None:
         self.waiting, self.backlog = parked, 0.0

@@ -8,7 +8,8 @@ Fixtures:
 `make_redis`, `make_rabbitmq`
     Factories for servers that a test may stop, kill or freeze; gone at the end of the test.
 
-`tests.support.servers_postgres`, `servers_mariadb` and `servers_memcached` have the same for theirs.
+`tests.support.servers_postgres`, `servers_mariadb` and `servers_memcached` have the same for theirs, and `servers_sqs`
+has the one of Amazon's SQS.
 
 A server that is not installed skips the test, or fails it where `CELERY_BREAKER_REQUIRE_SERVERS=1`.
 """

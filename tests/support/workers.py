@@ -3,8 +3,8 @@
 Fixtures:
 
 `make_broker(kind)`
-    A clean `Broker` on `"redis"`, `"rabbitmq"` or `"filesystem"`. Redis is flushed, RabbitMQ gives a fresh virtual
-    host, the file system a fresh folder.
+    A clean `Broker` on `"redis"`, `"rabbitmq"`, `"sqs"` or `"filesystem"`. Redis is flushed, RabbitMQ gives a fresh
+    virtual host, SQS forgets its queues, the file system gives a fresh folder.
 `worker_factory(...)`
     Starts a worker and returns it when it takes tasks. See `WorkerFactory.__call__` for the options.
 `celery_command(*args, ...)`
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from tests.support.servers import RabbitMQServer, RedisServer
+    from tests.support.servers_sqs import SQSServer
 
 ROOT = Path(__file__).parent.parent.parent
 APP = "tests.integration.app:app"
@@ -56,7 +57,7 @@ class Broker:
 
     kind: str
     conf: Mapping[str, Any]
-    server: RedisServer | RabbitMQServer | None = None
+    server: RedisServer | RabbitMQServer | SQSServer | None = None
 
     @property
     def url(self) -> str:
@@ -225,6 +226,10 @@ def make_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
                 url = rabbitmq_server.add_vhost(vhost)
                 stack.callback(rabbitmq_server.drop_vhost, vhost)
                 return Broker(kind, {"broker_url": url}, rabbitmq_server)
+            if kind == "sqs":
+                sqs_server: SQSServer = request.getfixturevalue("sqs_server")
+                sqs_server.reset()
+                return Broker(kind, sqs_server.conf(), sqs_server)
             if kind == "filesystem":
                 folder = tmp_path / f"broker-{next(_numbers)}"
                 options = {f"{key}_folder": str(folder / key) for key in ("control", "processed")}
@@ -261,7 +266,7 @@ class WorkerFactory:
     ) -> Worker:
         """Start a worker.
 
-        `broker`: `"redis"`, `"rabbitmq"`, `"filesystem"` (the same one for every call of a test), or a `Broker`.
+        `broker`: `"redis"`, `"rabbitmq"`, `"sqs"`, `"filesystem"` (one for all calls of a test), or a `Broker`.
         `backend`: `"redis"`, None for no results, or a URL. `conf`: further settings, JSON values only; they win.
         `args`: further arguments of `celery worker`, such as `"-B"`. `wait=False` returns at once: use it, then
         `wait_ready()`, to start several workers side by side.

@@ -187,6 +187,25 @@ def test_without_an_app_the_breakers_of_this_process_are_meant() -> None:
     default.forget("memory://")
 
 
+@pytest.mark.usefixtures("plain")
+def test_asynchronous_code_is_in_memory_too() -> None:
+    lonely = Breaker("lonely-async")
+
+    async def service() -> int:
+        return 4
+
+    async def calls() -> tuple[str, int, str]:
+        with forced("lonely-async", "open"), pytest.raises(BreakerOpen):
+            await lonely.acall(service)
+        breakers.trip("lonely-async")
+        breakers.clock.advance(30)
+        probed = await lonely.acall(service)
+        return "refused", probed, str(breakers.state("lonely-async"))
+
+    with in_memory() as breakers:
+        assert asyncio.run(calls()) == ("refused", 4, "closed")
+
+
 def test_time_cannot_be_turned_where_breakers_are_shared(app: Celery) -> None:
     with attached(app) as breakers, pytest.raises(BreakerError, match="only in memory can time be turned"):
         breakers.clock.advance(1)

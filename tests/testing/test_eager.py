@@ -361,3 +361,15 @@ def test_a_retry_beyond_the_budget_is_deferred(app: Celery, memory: Breakers, ba
     result = thrifty.delay(1)
     assert (result.state, memory.state("thrifty")) == ("DEFERRED", "closed")
     assert 1 < len(bank.calls) < 20
+
+
+def test_a_pausing_breaker_parks_what_is_in_hand(app: Celery, memory: Breakers) -> None:
+    @app.task(shared=False, base=BreakerTask, breaker="paused", breaker_options={"on_open": "pause"})
+    def paused() -> int:
+        return 1
+
+    with memory.forced("paused", "open"):
+        result = paused.delay()
+    memory.assert_deferred(paused)
+    memory.release("paused")
+    assert result.get() == 1

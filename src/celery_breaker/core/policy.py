@@ -14,7 +14,7 @@ from celery_breaker.errors import ConfigurationError, suggestion
 
 __all__ = ["DEFAULT_PROBE_TIMEOUT", "ON_OPEN", "Policy"]
 
-ON_OPEN = ("park", "retry", "fail")
+ON_OPEN = ("park", "retry", "pause", "fail")
 """Named answers to a call that is not admitted; a callable or its dotted path is the other kind."""
 
 DEFAULT_PROBE_TIMEOUT = 60.0
@@ -52,8 +52,8 @@ class Policy:
         failures: exceptions (classes or dotted names) that count.
         ignore: exceptions that say nothing about the service.
         classify: callable of (exception, result) → ``"failure"``, ``"success"``, ``"neutral"`` or ``None``.
-        on_open: ``"park"``, ``"retry"``, ``"fail"``, or a callable of (exception, \\*args, \\*\\*kwargs), or
-            its dotted path; its return value is the task's result.
+        on_open: ``"park"``, ``"retry"``, ``"pause"``, ``"fail"``, or a callable of (exception, \\*args,
+            \\*\\*kwargs), or its dotted path; its return value is the task's result.
         max_deferrals: deferrals after which a task fails with `BreakerOpen`.
         max_deferral_age: seconds since the first deferral after which it fails.
         defer_failures: a failure that counts sets its own task aside too, instead of failing it; of tasks alone.
@@ -159,6 +159,10 @@ class Policy:
                 f"failure_window={self.failure_window!r} holds fewer calls than max_failures={self.max_failures}, "
                 "so it could never trip; widen the window"
             )
+        if self.on_open == "pause" and self.admit_ramp:
+            raise ConfigurationError(
+                "on_open='pause' leaves tasks in their queue, and admit_ramp would park them; drop one of the two"
+            )
         if window.by_calls and self.retry_budget is not None:
             raise ConfigurationError(
                 f"retry_budget needs a window of time, but failure_window={self.failure_window!r} counts calls; "
@@ -175,7 +179,7 @@ class Policy:
     @property
     def parks(self) -> bool:
         """Whether tasks may be parked for this breaker, be it because it is open or for another reason."""
-        return self.on_open == "park" or self.defer_failures or self.retry_budget is not None
+        return self.on_open in ("park", "pause") or self.defer_failures or self.retry_budget is not None
 
     @property
     def window(self) -> Window:

@@ -27,7 +27,13 @@ FIXED: _Reasons = {
 SETTABLE = tuple(field.name for field in dataclasses.fields(Policy) if field.name not in FIXED)
 """Options whose values are numbers and words."""
 
-_WORDS = {"on_open": ON_OPEN, "backoff": ("exponential", "linear", "logarithmic", "constant")}
+_CHECKED_AT_START = ("pause",)
+"""Answers that workers prepare for before they start."""
+
+_WORDS = {
+    "on_open": tuple(word for word in ON_OPEN if word not in _CHECKED_AT_START),
+    "backoff": ("exponential", "linear", "logarithmic", "constant"),
+}
 """Options that may also be code, and the words that can be set."""
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from celery_breaker.engine.registry import Registry
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.url import open_store
 
-__all__ = ["current_registry", "forget", "provide", "registry_at"]
+__all__ = ["current_registry", "forget", "lent", "provide", "registry_at", "registry_from_here"]
 
 _lock = threading.RLock()
 _provider: Callable[[], Registry] | None = None
+_bound: Callable[[], Callable[[], Registry]] | None = None
 _registries: dict[str, Registry] = {}
 
 
@@ -25,16 +27,26 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def provide(provider: Callable[[], Registry] | None) -> Callable[[], Registry] | None:
-    """Let ``provider`` say which registry is current, and return who said so before; ``None``: this process's own."""
-    global _provider
-    before, _provider = _provider, provider
-    return before
+def provide(
+    provider: Callable[[], Registry] | None, *, bound: Callable[[], Callable[[], Registry]] | None = None
+) -> None:
+    """Let ``provider`` say which registry is current; ``None`` goes back to this process's own.
+
+    Where that differs from thread to thread, ``bound`` gives a provider for other threads, which says what is current
+    in the one that asked for it; that takes no time.
+    """
+    global _provider, _bound  # one per process, set once as the plugin is imported
+    _provider, _bound = provider, bound
 
 
 def current_registry() -> Registry:
     """The registry of breakers that name no store."""
     return _provider() if _provider is not None else registry_at("memory://")
+
+
+def registry_from_here() -> Callable[[], Registry]:
+    """`current_registry` as it is for the calling thread, to be called in another one. Takes no time."""
+    return current_registry if _bound is None else _bound()
 
 
 def registry_at(store: str | Store) -> Registry:
@@ -49,6 +61,18 @@ def registry_at(store: str | Store) -> Registry:
         if registry is None:
             registry = _registries[key] = Registry(open_store(store) if isinstance(store, str) else store)
         return registry
+
+
+@contextmanager
+def lent(registry: Registry) -> Iterator[None]:
+    """Make this registry the current one for the time of a with-block; for tests."""
+    before = _provider, _bound
+    provide(lambda: registry)
+    forget("memory://")  # a `Breaker` that used it looks for another
+    try:
+        yield
+    finally:
+        provide(before[0], bound=before[1])
 
 
 def forget(store: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from celery_breaker.plugin.parking import Held, Lot
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.app import AppBreakers
+    from celery_breaker.status import Waiting
 
 __all__ = ["Agent"]
 
@@ -31,20 +32,34 @@ logger = logging.getLogger(__name__)
 LEASE = "agent"
 """Key of the agent's lease in the store."""
 
+_SEARCH = ""
+"""Under which the search's own complaint is kept; no breaker has this name."""
+
 _FORGET_AFTER = 86_400.0
 """Seconds after which a dynamic breaker that has stayed closed is forgotten."""
 
 
 @dataclass(slots=True)
 class _Draining:
-    """What the agent remembers of a backlog from step to step: the least depth of the target queue since it began, and
-    until when it need not look because nothing is due.
+    """What the agent remembers of a backlog from step to step.
+
+    Attributes:
+        depth: the least depth of the target queue since it began.
+        given: what the last step released.
+        left: what it left in the parking queue.
+        rests_until: until when it need not look, because nothing is due.
     """
 
     generation: int
     depth: int | None
     at: float
+    given: int = 0
+    left: int = 0
     rests_until: float = 0.0
+
+    def back(self, size: int) -> float:
+        """The share of the last step that has been parked again, if all that was parked since is of it."""
+        return min(1.0, max(0, size - self.left) / self.given) if self.given else 0.0
 
     def seen(self, depth: int | None) -> int:
         """By how much the queue is deeper now than it was; 0 while nobody knows which queue it is."""
@@ -113,7 +128,7 @@ class Agent:
         self._lot: Lot | None = None
         self._holder = f"{self._registry.worker}:{os.getpid()}:{id(self):x}"
         self._memory = _Memory()
-        self._full_at = 0.0
+        self._full_at = self._search_at = 0.0
         self._late: set[str] = set()
         self._complaints: dict[str, str] = {}
 
@@ -127,7 +142,13 @@ class Agent:
         now = registry.clock()
         full = full or now >= self._full_at
         self._late |= self._parked()
-        if not full and not self._late and all(_idle(cell.record) for cell in list(registry.cells.values())):
+        pause = self._tend_fleet(now, full=full)
+        return min([pause, *(self._tend_one(cell, self._tend_own) for cell in self._concerning("worker"))])
+
+    def _tend_fleet(self, now: float, *, full: bool) -> float:
+        """A round of the breakers that are shared, if the lease can be had."""
+        registry = self._registry
+        if not full and not self._concerning("fleet"):
             return self._interval
         lease_for = 3 * self._interval
         self.held = bool(registry.link.run(lambda store: store.lease(LEASE, self._holder, limit=1, ttl=lease_for)))
@@ -139,7 +160,7 @@ class Agent:
         if full:
             self._full_at = now + tending.FULL_ROUND
             self._look_at_all()
-        pauses = [self._tend_one(cell) for cell in list(registry.cells.values()) if self._concerns(cell)]
+        pauses = [self._tend_one(cell, self._do_what_is_due) for cell in self._concerning("fleet")]
         self.tended_at = registry.clock()
         registry.meters.tended()
         if not pauses:
@@ -165,22 +186,44 @@ class Agent:
         self._late.discard(cell.name)
         self._registry.change(cell, lambda record, now: machine.expect_backlog(record))
 
-    def _concerns(self, cell: Cell) -> bool:
-        return not _idle(cell.record) or cell.name in self._late
+    def _concerning(self, scope: str) -> list[Cell]:
+        """Breakers of this scope with which there may be something to do."""
+        cells = [cell for cell in list(self._registry.cells.values()) if cell.policy.scope == scope]
+        return [cell for cell in cells if not _idle(cell.record) or cell.name in self._late]
 
     def _look_at_all(self) -> None:
         registry = self._registry
         names = {name for name in registry.link.run(lambda store: store.names()) if is_name(name)}
         registry.refresh(names | set(registry.cells))
         declared = self._breakers.policies.names()
-        for name in {*names, *declared}:
-            cell = registry.cell(name)
-            if not _idle(cell.record):
+        cells = [registry.cell(name) for name in {*names, *declared}]
+        idle = [cell for cell in cells if _idle(cell.record)]
+        waiting = self._search([cell.name for cell in idle])
+        for cell in idle:
+            if cell.name not in waiting:
                 continue
-            if self._size(name):
-                self._late.add(name)
-            elif name not in declared and self._unused(cell):
-                registry.forget(name)
+            if waiting[cell.name].size:
+                self._late.add(cell.name)
+            elif cell.name not in declared and self._unused(cell):
+                registry.forget(cell.name)
+
+    def _search(self, names: list[str]) -> Mapping[str, Waiting]:
+        """What is parked for breakers that should have none; empty, if a search was lately or is impossible."""
+        now = self._registry.clock()
+        if not names or now < self._search_at:
+            return {}
+        try:
+            lot = self._open_lot()
+            waiting = lot.look(names)
+            self._search_at = now + lot.pace.search
+        except Exception as exc:
+            if (complaint := repr(exc)) != self._complaints.get(_SEARCH):
+                logger.warning("parked tasks cannot be counted, tried again with the next round: %s", complaint)
+            self._complaints[_SEARCH] = complaint
+            self._drop_lot()
+            return {}
+        self._complaints.pop(_SEARCH, None)
+        return waiting
 
     def _unused(self, cell: Cell) -> bool:
         """Closed for long, with no word of an operator, and not called."""
@@ -190,10 +233,10 @@ class Agent:
 
     # --- one breaker --------------------------------------------------------------------------------------------------
 
-    def _tend_one(self, cell: Cell) -> float:
+    def _tend_one(self, cell: Cell, tend: Callable[[Cell], float]) -> float:
         """Do what is due for one breaker; seconds until more may be. A failure is logged once and goes no further."""
         try:
-            pause = self._do_what_is_due(cell)
+            pause = tend(cell)
         except Exception as exc:
             if (complaint := repr(exc)) != self._complaints.get(cell.name):
                 logger.warning(
@@ -208,44 +251,63 @@ class Agent:
         self._complaints.pop(cell.name, None)
         return pause
 
-    def _do_what_is_due(self, cell: Cell) -> float:
-        registry, name = self._registry, cell.name
-        if name in self._late:
+    def _relaxed(self, cell: Cell) -> Record:
+        """The record without an override that has expired, and with what is known of a backlog."""
+        if cell.name in self._late:
             self._expect_backlog(cell)
-        record = registry.change(cell, lambda record, now: machine.relax(record, now=now))
+        return self._registry.change(cell, lambda record, now: machine.relax(record, now=now))
+
+    def _tend_own(self, cell: Cell) -> float:
+        """Tend a breaker that this process has to itself, and so needs no lease for.
+
+        What it parked is released whatever its state: other workers may be well.
+        """
+        record, now = self._relaxed(cell), self._registry.link.now()
+        if machine.due(record, now):
+            record = self._registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
+        if cell.policy.health_check is not None and _probes(record, now):
+            self._check_health(cell)
+        left = machine.retry_after(cell.record, now) or self._interval
+        return min(self._drain(cell, cell.record), max(left, 0.01))
+
+    def _do_what_is_due(self, cell: Cell) -> float:
+        registry = self._registry
+        record = self._relaxed(cell)
         if machine.due(record, registry.link.now()):
             registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
             return tending.NEWS
         said = machine.admission(record, cell.policy, registry.link.now())
         if said in (machine.Admission.ADMIT, machine.Admission.PLACE):
             return self._drain(cell, record)
-        if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
-            self._probe(cell, record)
-            return tending.STEP
+        if _probes(record, registry.link.now()):
+            return self._probe(cell, record)
         return self._until_due(cell, record)
 
     def _until_due(self, cell: Cell, record: Record) -> float:
         left = machine.retry_after(record, self._registry.link.now())
         return self._interval if left is None else min(max(left, 0.01), self._interval)
 
-    def _probe(self, cell: Cell, record: Record) -> None:
+    def _probe(self, cell: Cell, record: Record) -> float:
+        """Have the service tried, if nobody is at it; seconds until it may be worth while to look again."""
         if cell.policy.health_check is not None:
             self._check_health(cell)
-            return
+            return tending.STEP
         probing = self._memory.probing.setdefault(cell.name, _Probing())
         key, now = (record.generation, record.successes), self._registry.clock()
         if probing.key != key:
             probing.key, probing.patience = key, 0.0
         if not self._registry.permit_free(cell):
             probing.patience = 0.0  # it is being probed; should that lease run out, another follows at once
-            return
+            return tending.STEP
         if probing.patience and now - probing.at < probing.patience:
-            return
+            return tending.STEP
         probing.patience = tending.patience_after(probing.patience, cell.policy)
         if released := self._release(cell.name, cell.policy.half_open_calls, ahead=True):
             name = cell.name
             logger.debug("breaker %r: %d parked tasks released as probes", name, released, extra=about(cell.record))
             probing.at = now
+            return tending.STEP
+        return max(tending.STEP, self._open_lot().pace.again)
 
     def _check_health(self, cell: Cell) -> None:
         """Run the user's check in a thread of its own; one that hangs past the probe's timeout is a failure."""
@@ -279,27 +341,31 @@ class Agent:
         registry, name = self._registry, cell.name
         if not record.draining:
             return self._interval
-        size, now = self._size(name), registry.clock()
+        size, now, pace = self._size(name), registry.clock(), self._open_lot().pace
         draining = self._memory.draining.get(name)
         if size == 0:
-            if registry.link.now() - (record.recovering or record.since) > tending.GRACE and name not in self._late:
+            closed = registry.link.now() - (record.recovering or record.since)
+            empty = closed if draining is None else now - draining.at
+            if closed > tending.GRACE + pace.settles and empty >= pace.settles and name not in self._late:
                 self._memory.draining.pop(name, None)
                 registry.change(cell, lambda record, now: machine.drained(record))
-            return tending.STEP
+            return max(tending.STEP, pace.again)
         if draining is not None and draining.generation == record.generation and now < draining.rests_until:
-            return tending.STEP
+            return max(tending.STEP, pace.again)
         depth = self._open_lot().target_depth(name)
         if draining is None or draining.generation != record.generation:
             draining = self._memory.draining[name] = _Draining(record.generation, depth, now - tending.STEP)
-        excess = draining.seen(depth)
-        elapsed = min(now - draining.at, 1.0)
+        excess, elapsed = draining.seen(depth), min(now - draining.at, 1.0)
+        if cell.policy.scope == "worker":  # or one that parks again what it has released would go round and round
+            excess += int(record.ramp * elapsed * draining.back(size))
         step = ramp.step(record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=excess)
         registry.change(cell, lambda record, now: machine.ramped(record, step.rate))
         if cell.record.generation == record.generation:
             waiting = _Waiting(record.since, registry.link.now())
-            released = self._release(name, step.count, held=waiting)
+            draining.given = self._release(name, step.count, held=waiting)
+            draining.left = size - draining.given
             if not machine.on_ramp(record, cell.policy):  # fresh calls wait for its next step
-                draining.rests_until = now + tending.rest(waiting.soonest, released=released)
+                draining.rests_until = now + tending.rest(waiting.soonest, released=draining.given)
         draining.at = now
         return tending.STEP
 
@@ -323,6 +389,10 @@ class Agent:
         lot, self._lot = self._lot, None
         if lot is not None:
             lot.close()
+
+
+def _probes(record: Record, now: float) -> bool:
+    return record.state is State.HALF_OPEN and machine.mode_at(record, now) is Mode.AUTO
 
 
 def _idle(record: Record) -> bool:

@@ -185,6 +185,10 @@ class AppBreakers:
             return parking_redis.RedisLot(self.app)
         if parking_amqp.serves(connection):
             return parking_amqp.AmqpLot(self.app)
+        if connection.transport.driver_type == "sqs":
+            from celery_breaker.plugin.parking_sqs import SqsLot  # where boto is installed
+
+            return SqsLot(self.app)
         return parking_local.LocalLot(self.app) if parking_local.serves(connection) else PortableLot(self.app)
 
     def _signal(self, change: Change) -> None:
@@ -226,7 +230,15 @@ _apps: WeakKeyDictionary[Celery, AppBreakers] = WeakKeyDictionary()
 
 
 def breakers_of(app: Celery) -> AppBreakers:
-    """The breakers of an app, made at first use."""
+    """The breakers of an app, made at first use. Thread-safe; connects to nothing.
+
+    Example:
+        >>> from celery import Celery
+        >>> app = Celery("shop", broker="memory://", set_as_current=False)
+        >>> app.conf.update(breakers={"smtp": {"max_failures": 3}}, breaker_store="memory://")
+        >>> "smtp" in breakers_of(app).desk.names()
+        True
+    """
     app = getattr(app, "_get_current_object", lambda: app)()
     breakers = _apps.get(app)
     if breakers is None:

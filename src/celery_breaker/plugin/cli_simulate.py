@@ -149,6 +149,8 @@ def _policy(breakers: AppBreakers, name: str | None, options: Mapping[str, objec
     without = {name: getattr(Policy(), name) for name in _LEFT_OUT}
     if left_out := [name for name, default in without.items() if getattr(policy, name) != default]:
         click.echo(f"Not played through: {', '.join(left_out)}.", err=True)
+    if policy.on_open == "pause":
+        click.echo("on_open='pause' is played through as 'park'.", err=True)
     return dataclasses.replace(policy, **without)
 
 

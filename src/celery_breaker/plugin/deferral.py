@@ -25,7 +25,7 @@ from celery_breaker.errors import BreakerOpen
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Lot, Move, parking_queue
+from celery_breaker.plugin.parking import Lot, Move
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -211,7 +211,7 @@ class Deferrer:
         now, retries = self._registry.link.now(), headers.get("retries")
         note = before.again(breaker=refused.name, queue=origin, now=now, wait=refused.wait, retries=retries)
         noted = note.on(headers)
-        queue = parking_queue(refused.name)
+        queue = self._lot.place(refused.name, origin)
         if refused.action == "retry":
             queue = origin
             noted["eta"] = self._eta(refused, before).isoformat()

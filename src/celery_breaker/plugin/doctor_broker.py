@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kombu import Queue
 
+from celery_breaker.errors import BrokerError
 from celery_breaker.plugin import parking_amqp
 from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.doctor_case import BrokerFacts
 from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking_start import missing_queues
 from celery_breaker.settings.urls import redacted, shown
 
 if TYPE_CHECKING:
@@ -34,11 +36,16 @@ def broker_facts(app: Celery, breakers: Iterable[str]) -> BrokerFacts:
     url = planned.as_uri(include_password=True)
     secret = (url, *planned.alt)
     transport = planned.transport
-    error, parking = "", dict[str, str]()
+    error, parking, visibility = "", dict[str, str](), _visibility(app, transport)
+    found: Iterable[tuple[str, str]]
     connection: Connection | None = None
     try:
         connection = connected(app, timeout=2)
-        parking = {queue: redacted(why, *secret) for queue, why in _parking(connection, breakers)}
+        if transport.driver_type == "sqs":
+            found, visibility = _sqs(app, list(breakers)[:_MOST], visibility)
+        else:
+            found = _parking(connection, breakers)
+        parking = {queue: redacted(why, *secret) for queue, why in found}
     except Exception as exc:  # transports raise what they like
         error = redacted(_one_line(exc), *secret)
     finally:
@@ -47,7 +54,7 @@ def broker_facts(app: Celery, breakers: Iterable[str]) -> BrokerFacts:
         url=shown(url).rstrip("/"),
         transport=str(transport.driver_type if transport.driver_type != "N/A" else planned.transport_cls),
         error=error,
-        visibility=_visibility(app, transport),
+        visibility=visibility,
         parking=parking,
     )
 
@@ -70,6 +77,20 @@ def _parking(connection: Connection, breakers: Iterable[str]) -> Iterator[tuple[
             trial(connection, queue)
         except (*connection.channel_errors, *connection.connection_errors) as exc:
             yield queue, _one_line(exc)
+
+
+def _sqs(app: Celery, breakers: Sequence[str], visibility: float | None) -> tuple[list[tuple[str, str]], float | None]:
+    """The same on Amazon SQS, where a queue that is asked for in kombu's way is made; with its visibility timeout."""
+    from celery_breaker.plugin.parking_sqs import SqsLot  # where boto is installed
+
+    found = [(queue, "predefined_queues does not list it") for queue in missing_queues(app, breakers)]
+    with closing(SqsLot(app)) as lot:
+        for breaker in breakers:
+            try:
+                lot.size(breaker)
+            except BrokerError as exc:
+                found.append((lot.place(breaker, ""), _one_line(exc)))
+        return found, lot.visibility(app.amqp.queues.consume_from) or visibility
 
 
 def _try(connection: Connection, queue: str) -> None:

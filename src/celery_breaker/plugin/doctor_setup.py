@@ -138,6 +138,8 @@ def parking_queues(facts: Facts) -> Iterator[Finding]:
     for queue, error in facts.broker.parking.items():
         if "PRECONDITION_FAILED" in error or "WRONGTYPE" in error:
             cure = "it was made by something else, with other arguments; empty and delete it"
+        elif "predefined_queues" in error:
+            cure = "make it, and list it in broker_transport_options['predefined_queues']"
         else:
             cure = "let the user of broker_url configure, write and read queues named celery_breaker.*"
         yield problem("parking-queue", f"tasks cannot be parked in {queue}: {error}", cure)

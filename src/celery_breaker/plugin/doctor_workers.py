@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from celery_breaker.plugin.bus import has_fanout
 from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.doctor_case import WorkerFacts
 
@@ -23,6 +24,8 @@ def workers_online(app: Celery, *, wait: float) -> tuple[WorkerFacts, ...] | Non
     A skew is wrong by as long as a heartbeat takes to get here, at the most: milliseconds.
     """
     try:
+        if not has_fanout(app.connection_for_read()):
+            return None  # on Amazon SQS, asking in vain would leave queues behind
         answered = app.control.inspect(timeout=min(wait, 1.0)).ping() or {}
         skews = _skews(app, wait=wait)
     except Exception:  # a transport without fanout, or a user who may not use it: nothing of ours depends on it

@@ -26,6 +26,7 @@ from celery_breaker.plugin.eager_lot import EagerDeferrer, EagerLoop, EagerLot
 from celery_breaker.plugin.eager_seat import DeferredResult, Seat
 from celery_breaker.plugin.guard import Guard
 from celery_breaker.plugin.inside import wrap_run
+from celery_breaker.plugin.pausing import Pausing
 from celery_breaker.plugin.turnstile import SetAside
 
 __all__ = ["EagerGate"]
@@ -115,6 +116,7 @@ class EagerGate:
                 policies=self._breakers.policies,
                 loop=self._loop,
                 deferrer=deferrer,
+                pausing=Pausing(registry, self._loop, plan={}, guarded={}, leases={}),
                 shared=True,
             )
             self._hear(task, guard)

@@ -13,7 +13,7 @@ from celery_breaker.plugin.deferral import Deferrer, Refused
 from celery_breaker.plugin.eager_seat import EagerMessage, Seat
 from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Held, Move, parked_task
+from celery_breaker.plugin.parking import Held, Move, Pace, parked_task, parking_queue
 from celery_breaker.status import ParkedTask, Waiting
 from celery_breaker.testing import Deferred
 
@@ -61,6 +61,12 @@ class EagerLot:
         self._run = run
         self._parked: list[tuple[Seat, str]] = []
         self._lock = threading.Lock()
+
+    pace = Pace()
+
+    def place(self, name: str, origin: str) -> str:
+        """See `Lot.place`."""
+        return parking_queue(name)
 
     def move(self, moves: Sequence[Move]) -> None:
         """See `Lot.move`."""

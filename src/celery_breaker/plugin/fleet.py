@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from celery_breaker.plugin.bus import has_fanout
 from celery_breaker.status import WorkerSeen
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class AppFleet:
     def workers(self, *, wait: float) -> list[WorkerSeen] | None:
         """See `Fleet.workers`; those that guard no task are left out."""
         try:
+            if not has_fanout(self._app.connection_for_read()):
+                return None  # on Amazon SQS, asking in vain would leave a queue behind
             inspect: Any = self._app.control.inspect(timeout=wait)
             answers = inspect._request(COMMAND) or {}
         except Exception:

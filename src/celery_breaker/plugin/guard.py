@@ -30,11 +30,15 @@ if TYPE_CHECKING:
     from celery_breaker.plugin.aliases import AnyTask
     from celery_breaker.plugin.deferral import Deferrer
     from celery_breaker.plugin.mainloop import MainLoop
+    from celery_breaker.plugin.pausing import Pausing
     from celery_breaker.plugin.policies import Policies
 
 __all__ = ["Guard"]
 
 logger = logging.getLogger(__name__)
+
+_PARKED = ("park", "pause")
+"""Answers for which a task in hand is parked; with "pause", what waits in the queue is left there."""
 
 
 class Guard:
@@ -54,6 +58,7 @@ class Guard:
         policies: Policies,
         loop: MainLoop,
         deferrer: Deferrer,
+        pausing: Pausing,
         shared: bool,
     ) -> None:
         templates = policies.guarded[task.name]
@@ -61,6 +66,7 @@ class Guard:
         self.registry = registry
         self._loop = loop
         self._deferrer = deferrer
+        self._pausing = pausing
         self._shared = shared
         self._turnstile = Turnstile(task, registry=registry, loop=loop, admit=self._admit, refuse=self._refuse)
         self._cells = TaskCells(templates, registry=registry, task=task)
@@ -84,8 +90,9 @@ class Guard:
             if headers["id"] in worker_state.revoked:
                 return False
             cell = self._refusing(message)
-            if cell is None or cell.policy.on_open != "park":
+            if cell is None or cell.policy.on_open not in _PARKED:
                 return False
+            self._pausing.refused(cell)
             if not self._may_defer(cell, message):
                 return False
             origin = self._loop.origin(message)
@@ -106,6 +113,7 @@ class Guard:
                 gone=partial(self._loop.forget, message),
             )
         )
+        self._pausing.grants.drop(message)
         return True
 
     def _refusing(self, message: Message) -> Cell | None:
@@ -123,10 +131,12 @@ class Guard:
             TaskRevokedError: it was revoked or has expired.
         """
         if request.revoked():
+            self._pausing.grants.drop(request.message)
             raise TaskRevokedError(request.id)
         try:
             cells = list(self._cells.of(request.args, request.kwargs))
         except ConfigurationError as exc:
+            self._pausing.grants.drop(request.message)
             self._fail(request, exc)
             raise SetAside(request.id) from None
         if retries := request.request_dict.get("retries"):
@@ -137,15 +147,19 @@ class Guard:
             self._pass(request, cells)
 
     def _pass(self, request: Gated, cells: list[Cell]) -> None:
-        tickets: list[Ticket] = []
+        granted = self._pausing.grants.take(request.message)
+        tickets = [granted] if granted is not None else []
         asking: list[Cell] = []
         for cell in cells:
+            if granted is not None and granted.cell is cell:
+                continue
             ticket = cell.ticket
             if cell.passing and cell.known:
                 tickets.append(ticket)
                 continue
             said = self.registry.admission(cell) if cell.known else Admission.PERMIT
             if said is Admission.REFUSE:
+                self._turnstile.give_back(tickets)
                 self._refuse(request, cell)
                 return
             if said is Admission.ADMIT or (said is Admission.PLACE and self._on_ramp(request, cell)):
@@ -246,6 +260,7 @@ class Guard:
         if self._origin(request) is None:
             self._pass(request, cells)
             return
+        self._pausing.grants.drop(request.message)
         if self._may_defer(cell, request.message):
             self._set_aside(request, cell=cell, action="park", wait=self._wait(cell, request, asked=wait))
         else:
@@ -293,6 +308,7 @@ class Guard:
             SetAside: in every other case.
         """
         on_open = cell.policy.on_open
+        self._pausing.refused(cell)
         if not self._may_defer(cell, request.message):
             on_open = "fail"
         if callable(on_open):
@@ -302,7 +318,7 @@ class Guard:
             return
         if on_open == "retry" and "task" not in request.message.headers:
             on_open = "park"  # protocol 1 keeps the ETA inside the body
-        self._set_aside(request, cell=cell, action=str(on_open))
+        self._set_aside(request, cell=cell, action="park" if on_open in _PARKED else str(on_open))
         raise SetAside(request.id)
 
     def _tell_fallback(self, request: Gated, cell: Cell) -> None:

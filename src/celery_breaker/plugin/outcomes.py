@@ -22,7 +22,7 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery_breaker.core.classify import judge_class
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.breaker import outcome_of
+from celery_breaker.engine.judging import outcome_of
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 from celery_breaker.errors import BreakerOpen

@@ -29,6 +29,7 @@ __all__ = [
     "Held",
     "Lot",
     "Move",
+    "Pace",
     "PortableLot",
     "Turn",
     "origin_queue",
@@ -99,6 +100,11 @@ class Turn:
         self._held = held
 
     @property
+    def open(self) -> int:
+        """Messages that are still to be released."""
+        return self._release
+
+    @property
     def left(self) -> int:
         """Messages that may be looked at before it has to be thought over again."""
         return max(0, min(self._release, self._look)) if self._spare > 0 else 0
@@ -116,12 +122,38 @@ class Turn:
             self._release -= 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often it is worth while to look into parking queues; seconds.
+
+    Attributes:
+        settles: for which a queue must have looked empty before it surely is.
+        again: before another look into a queue that was found empty.
+        search: between two searches for tasks that nobody expects to be parked.
+        watch: for which a count is good enough for who merely looks on.
+    """
+
+    settles: float = 0.0
+    again: float = 0.0
+    search: float = 0.0
+    watch: float = 0.0
+
+
 class Lot(Protocol):
     """Moves messages to, from and between queues of one broker. Not thread-safe: one lot per thread.
 
     Every method may raise the transport's connection and channel errors; nothing is lost then, and `close` followed
     by another try is the cure.
     """
+
+    @property
+    def pace(self) -> Pace:
+        """How often to look."""
+        ...
+
+    def place(self, name: str, origin: str) -> str:
+        """The queue in which a breaker's tasks from the queue ``origin`` are parked. Connects to nothing."""
+        ...
 
     def move(self, moves: Sequence[Move]) -> None:
         """Put each message where it is to go, then acknowledge it."""
@@ -213,7 +245,14 @@ def release_queue(headers: object) -> str:
 
 
 class PortableLot:
-    """Implements `Lot` on any transport, one message at a time."""
+    """Implements `Lot` on any transport, one message at a time.
+
+    Attributes:
+        kept: properties that go along with a message.
+    """
+
+    pace = Pace()
+    kept: tuple[str, ...] = _KEPT
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -232,6 +271,10 @@ class PortableLot:
         self._declared.clear()
         close_quietly(connection)
 
+    def place(self, name: str, origin: str) -> str:
+        """See `Lot.place`."""
+        return parking_queue(name)
+
     def _declare(self, queue: str) -> Any:
         bound = Queue(queue, durable=True)(self._channel())
         if queue not in self._declared:
@@ -241,7 +284,7 @@ class PortableLot:
 
     def _prepared(self, message: Message, headers: Mapping[str, object]) -> Any:
         """A copy of a message in the transport's own form."""
-        properties = {key: message.properties[key] for key in _KEPT if message.properties.get(key) is not None}
+        properties = {key: message.properties[key] for key in self.kept if message.properties.get(key) is not None}
         kept = {key: value for key, value in headers.items() if key != "compression"}  # kombu has undone it
         return self._channel().prepare_message(
             message.body,

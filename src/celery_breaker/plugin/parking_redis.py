@@ -21,7 +21,7 @@ from kombu.utils.json import dumps, loads
 
 from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.note import HEADER, Note
-from celery_breaker.plugin.parking import QUARANTINE, Held, Move, Turn, parked_task, parking_queue, release_queue
+from celery_breaker.plugin.parking import QUARANTINE, Held, Move, Pace, Turn, parked_task, parking_queue, release_queue
 from celery_breaker.status import ParkedTask, Waiting
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ return found
 class RedisLot:
     """Implements `Lot` on a Redis broker. Only release, size, depth and purge need a connection of their own."""
 
+    pace = Pace()
+
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._connection: Connection | None = None
@@ -118,6 +120,10 @@ class RedisLot:
         """See `Lot.close`."""
         connection, self._connection = self._connection, None
         close_quietly(connection)
+
+    def place(self, name: str, origin: str) -> str:
+        """See `Lot.place`."""
+        return parking_queue(name)
 
     def move(self, moves: Sequence[Move]) -> None:
         """See `Lot.move`; one round trip for up to 200 messages of a channel."""

@@ -19,6 +19,7 @@ from celery_breaker.plugin import parking_redis, role, signals
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.cells import TaskCells
 from celery_breaker.plugin.on_publish import OnPublish, resolved, said_by
+from celery_breaker.plugin.parking_start import missing_queues
 from celery_breaker.plugin.policies import names_on
 from celery_breaker.plugin.reroute import ToParking
 
@@ -151,10 +152,17 @@ class Publisher:
             options.get("expires", getattr(task, "expires", None)) is not None
             or not may_defer(cell.policy, deferrals=0, first=None, now=now)
             or not self._own_broker(options)
+            or missing_queues(self._app, [cell.name])
         ):
             return self._send(name, args, kwargs, options)
         apart = parking_redis.serves(self._app.connection_for_write())
-        router = ToParking(options.get("router") or self._app.amqp.router, cell.name, now=now, keeps_priority=not apart)
+        router = ToParking(
+            options.get("router") or self._app.amqp.router,
+            cell.name,
+            place=self._breakers.open_lot().place,
+            now=now,
+            keeps_priority=not apart,
+        )
         result = self._send(name, args, kwargs, {**options, "router": router})
         if router.parked:
             self._tell(cell, name, result.id, "park", deferrals=1)

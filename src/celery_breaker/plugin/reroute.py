@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from kombu import Queue
 
 from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import parking_queue
 
 __all__ = ["ToParking"]
 
@@ -24,6 +23,7 @@ class ToParking:
 
     Args:
         router: the app's, or the one that the caller gave.
+        place: see `Lot.place`.
         keeps_priority: the broker keeps a queue's messages in one order whatever their priority; where it does not, the
             priority travels in the note, and the release gives it back.
 
@@ -31,8 +31,11 @@ class ToParking:
         parked: whether it was led to the parking queue.
     """
 
-    def __init__(self, router: Any, breaker: str, *, now: float, keeps_priority: bool) -> None:
+    def __init__(
+        self, router: Any, breaker: str, *, place: Callable[[str, str], str], now: float, keeps_priority: bool
+    ) -> None:
         self._router = router
+        self._place = place
         self._breaker = breaker
         self._now = now
         self._keeps_priority = keeps_priority
@@ -46,10 +49,9 @@ class ToParking:
         origin = routed.get("queue")
         if origin is None or not _straight(routed):
             return routed
-        parked = Queue(parking_queue(self._breaker), durable=True)
-        note = Note.of(routed.get("headers")).again(
-            breaker=self._breaker, queue=getattr(origin, "name", origin), now=self._now
-        )
+        came_from = str(getattr(origin, "name", origin))
+        parked = Queue(self._place(self._breaker, came_from), durable=True)
+        note = Note.of(routed.get("headers")).again(breaker=self._breaker, queue=came_from, now=self._now)
         kept = {key: value for key, value in routed.items() if key not in _ROUTING}
         if not self._keeps_priority:
             note = replace(note, priority=_number(kept.pop("priority", None)))

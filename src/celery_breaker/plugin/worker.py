@@ -10,7 +10,7 @@ from celery_breaker.core.record import Record
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
-from celery_breaker.plugin import exports
+from celery_breaker.plugin import exports, parking_start
 from celery_breaker.plugin.agent import Agent
 from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.app import AppBreakers
@@ -19,10 +19,13 @@ from celery_breaker.plugin.events import Events
 from celery_breaker.plugin.guard import Guard
 from celery_breaker.plugin.inside import wrap_run
 from celery_breaker.plugin.mainloop import MainLoop
+from celery_breaker.plugin.pause_plan import pause_plan
+from celery_breaker.plugin.pausing import Pausing
 from celery_breaker.plugin.policies import Policies
 from celery_breaker.plugin.request import guarded_request
 from celery_breaker.plugin.steering import Steering
 from celery_breaker.plugin.strategy import guarded_strategy
+from celery_breaker.plugin.turnstile import permit_lease
 from celery_breaker.stores.message import MessageStore
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class WorkerSide:
         self.breakers = breakers
         self.policies: Policies = breakers.policies
         exports.check(breakers.settings)
+        parking_start.check(breakers.app, breakers.policies)
         self.registry: Registry = breakers.registry
         self.registry.worker = hostname
         self.loop = MainLoop()
@@ -53,6 +57,7 @@ class WorkerSide:
             breakers.app, self.registry, breakers.open_lot(), loop=self.loop, unexpected=self._tending.wake
         )
         self.agent = Agent(breakers, parked=self._take_parked)
+        self.pausing = self._open_pausing()
         self.steering = Steering(lambda: breakers.desk)
         self._asked_to_tend = False
         self._backlogs: dict[str, float] = {}
@@ -61,6 +66,16 @@ class WorkerSide:
         for name in self.policies.guarded:
             self._guard(breakers.app.tasks[name])
 
+    def _open_pausing(self) -> Pausing:
+        policies, tasks = self.policies, self.breakers.app.tasks
+        plan = pause_plan(policies, tasks)
+        leases = {
+            name: max(permit_lease(policies.of(name), tasks[task].time_limit) for task in policies.guarding(name))
+            for names in plan.values()
+            for name in names
+        }
+        return Pausing(self.registry, self.loop, plan=plan, guarded=policies.guarded, leases=leases)
+
     def _guard(self, task: AnyTask) -> None:
         guard = Guard(
             task,
@@ -68,6 +83,7 @@ class WorkerSide:
             policies=self.policies,
             loop=self.loop,
             deferrer=self.deferrer,
+            pausing=self.pausing,
             shared=self.breakers.derived.shared,
         )
         task.Request = guarded_request(_unguarded(task, "Request"), guard)  # type: ignore[assignment]
@@ -89,12 +105,14 @@ class WorkerSide:
         self.registry.meters.add(self.events)
         self.registry.reporter.start()
         self._tending.start()
+        self.pausing.start()
         self._metrics = exports.open_port(self.registry, self.breakers.settings)
 
     def stop(self) -> None:
         """Finish what is in hand and give back the agent's lease; tasks that still run are heard until `close`."""
         self._stopping = True
         self.steering.stop()
+        self.pausing.stop()
         self._tending.stop()
         self.agent.close()
         self.deferrer.close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
+from celery_breaker.clock import monotonic
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin import signals
 from celery_breaker.settings.urls import redacted
@@ -37,6 +38,8 @@ class AppYard:
         self._open_lot = open_lot
         self._lot: Lot | None = None
         self._looking: threading.Thread | None = None
+        self._seen: Mapping[str, Waiting] = {}
+        self._good_until = 0.0
         self._lock = threading.Lock()
 
     def look(self, names: Iterable[str], *, patience: float) -> Mapping[str, Waiting]:
@@ -44,6 +47,8 @@ class AppYard:
         found: dict[str, Waiting] = {}
         wanted = list(names)
         with self._lock:
+            if monotonic() < self._good_until and self._seen.keys() >= set(wanted):
+                return {name: self._seen[name] for name in wanted}
             if self._looking is None or not self._looking.is_alive():
                 self._looking = threading.Thread(target=self._look, args=(wanted, found), daemon=True)
                 self._looking.start()
@@ -54,6 +59,7 @@ class AppYard:
         try:
             self._lot = self._lot or self._open_lot()
             found |= self._lot.look(names)
+            self._seen, self._good_until = found, monotonic() + self._lot.pace.watch
         except Exception:
             logger.debug("parked tasks could not be counted", exc_info=True)
             if self._lot is not None:
@@ -71,6 +77,7 @@ class AppYard:
 
     def release(self, name: str, count: int | None) -> int:
         """See `Yard.release`; what is parked meanwhile stays."""
+        self._good_until = 0.0
         with self._own_lot() as lot:
             waiting = lot.size(name)
             released = lot.release(name, waiting if count is None else min(count, waiting)) if waiting else 0
@@ -80,6 +87,7 @@ class AppYard:
 
     def purge(self, name: str) -> int:
         """See `Yard.purge`."""
+        self._good_until = 0.0
         with self._own_lot() as lot:
             return lot.purge(name)
 

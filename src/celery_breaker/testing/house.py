@@ -90,12 +90,10 @@ class _NoApp:
     @contextmanager
     def in_memory(self, make: Make) -> Iterator[None]:
         registry = make(None)
-        before = default.provide(lambda: registry)
-        default.forget("memory://")  # a `Breaker` that used it looks for another
         try:
-            yield
+            with default.lent(registry):
+                yield
         finally:
-            default.provide(before)
             registry.close()
 
     def deferred(self, *, elsewhere: bool = True) -> list[Deferred]:
