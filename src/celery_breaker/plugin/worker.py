@@ -84,8 +84,10 @@ class WorkerSide:
             loop=self.loop,
             deferrer=self.deferrer,
             pausing=self.pausing,
-            shared=self.breakers.derived.shared,
+            shared=self.breakers.derived.shared and not self.breakers.rehearsed,
         )
+        if self.breakers.rehearsed:
+            guard.judged_inside = True  # so that outcomes are counted before a test can see the result
         task.Request = guarded_request(_unguarded(task, "Request"), guard)  # type: ignore[assignment]
         task.Strategy = guarded_strategy(_unguarded(task, "Strategy"), guard)  # type: ignore[assignment]
         if guard.has_fallback or guard.judged_inside or guard.defers:

@@ -9,6 +9,7 @@ from celery_breaker.clock import Clock
 from celery_breaker.core.policy import Policy
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.registry import Registry
+from celery_breaker.engine.view import Cell
 from celery_breaker.stores.base import Store
 
 __all__ = ["PromptRegistry"]
@@ -58,3 +59,9 @@ class PromptRegistry(Registry):
     def __init__(self, store: Store, *, clock: Clock, policy_of: Callable[[str], Policy] | None = None) -> None:
         super().__init__(store, clock=clock, policy_of=policy_of, random=lambda: 0.5)
         self.reporter = _AtOnce(self.work, name="celery-breaker-reporter")
+
+    def cell(self, name: str, *, pinned: bool = False) -> Cell:
+        """See `Views.cell`; a worker looks at every call, so that its outcome is counted before its result is there."""
+        cell = super().cell(name, pinned=pinned)
+        cell.direct = False
+        return cell
