@@ -80,8 +80,8 @@ class Breakers:
     def release(self, name: str) -> int:
         """Release what this breaker has set aside, as the agent would; how many tasks.
 
-        Eager tasks run before this returns, and what ``delay`` had returned then shows how they ended; if the app's tasks
-        propagate, the first error is raised at the end. A worker's tasks go back to the queue.
+        Eager tasks run before this returns, and what ``delay`` had returned then shows how they ended; if the app's
+        tasks propagate, the first error is raised at the end. A worker's tasks go back to the queue.
         """
         self._house_of(name)
         return sum(house.release(name) for house in self._houses)
