@@ -182,7 +182,8 @@ class EagerGate:
 
 
 def _gated_apply(self: AnyTask, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> EagerResult[Any]:
-    gate = _gates.get(self.app._get_current_object() if hasattr(self.app, "_get_current_object") else self.app)
+    app: Any = self.app
+    gate = _gates.get(getattr(app, "_get_current_object", lambda: app)())
     if gate is None:
         return _apply(self, args, kwargs, *rest, **options)  # type: ignore[no-any-return]
     return gate.call(self, args or (), kwargs or {}, {**dict(zip(_ORDER, rest, strict=False)), **options})  # type: ignore[no-any-return]

@@ -104,8 +104,9 @@ class AppHouse:
     def _scheme(self) -> str:
         """What kind of broker it is, without loading a driver for it."""
         conf = self._app.conf
-        url = conf.broker_write_url or conf.broker_url or ""
-        return scheme_of(url if isinstance(url, str) else str([*url, ""][0]))
+        said: Any = conf.broker_write_url or conf.broker_url or ""
+        urls = [said] if isinstance(said, str) else [*said]
+        return scheme_of(urls[0]) if urls else ""
 
     def deferred(self, *, elsewhere: bool = True) -> list[Deferred]:
         """See `House.deferred`."""
