@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 .NOTPARALLEL:
-.PHONY: help venv demo screenshots test test-docker chaos bench mutants services lint package clean
+.PHONY: help venv demo docs docs-links screenshots test test-docker chaos bench mutants services lint package clean
 
 help:
 	@echo "make demo      watch an outage pass, in the terminal (about a minute); HOLD=1 stays up, with the dashboard"
@@ -19,6 +19,8 @@ help:
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
 	@echo "make mutants   breaks core/ in a thousand small ways, and counts which of them its tests notice"
 	@echo "make lint      ruff, mypy, pyright and the import contracts"
+	@echo "make docs      the documentation, in build/docs; a reference that leads nowhere is an error"
+	@echo "make docs-links  the same, and asks every site that it links to (needs the web)"
 	@echo "make package   builds what would be published, in dist/, and checks it"
 	@echo "make screenshots  the pictures of the dashboard in docs/"
 	@echo "make services  install the servers that tests start: Redis, RabbitMQ, memcached, PostgreSQL, MariaDB, chromium (Debian, needs root or sudo)"
@@ -50,7 +52,7 @@ $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 	@touch $@
 
 $(VENV)/.stamp-bench: pyproject.toml bench/requirements.txt $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,web]" --group bench --requirement bench/requirements.txt
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,web,async]" --group bench --requirement bench/requirements.txt
 	@touch $@
 
 $(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-test
@@ -63,6 +65,10 @@ $(VENV)/.stamp-package: pyproject.toml $(VENV)/.stamp-venv
 
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing,prometheus,opentelemetry,web,async]" --group lint
+	@touch $@
+
+$(VENV)/.stamp-docs: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing,prometheus,opentelemetry,web,async]" --group docs
 	@touch $@
 
 demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
@@ -106,6 +112,16 @@ lint: $(VENV)/.stamp-lint
 	$(BIN)/mypy $(WITHOUT_TYPES) tests/typing/bare.py
 	$(BIN)/pyright
 	PYTHONPATH=src $(BIN)/lint-imports
+
+# Read afresh each time: a page may include what is not a page, or be made from docstrings.
+SPHINX = $(BIN)/python -m sphinx -q -E -a -W -n --keep-going
+
+docs: $(VENV)/.stamp-docs $(VENV)/.stamp-wheel
+	$(SPHINX) -b html docs build/docs
+	@echo "docs: build/docs/index.html; what it links to elsewhere is in build/docs/links.txt"
+
+docs-links: $(VENV)/.stamp-docs $(VENV)/.stamp-wheel
+	$(SPHINX) -b linkcheck docs build/docs-links
 
 # The wheel is built from the source distribution, so both are tried.
 package: $(VENV)/.stamp-package $(VENV)/.stamp-test $(VENV)/.stamp-wheel

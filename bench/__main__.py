@@ -19,7 +19,7 @@ from bench.rows import Row
 from bench.table import Printed
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-LAST = 13
+LAST = 14
 
 
 def numbered() -> dict[int, str]:

@@ -12,9 +12,11 @@ import pytest
 import celery_breaker.core
 import celery_breaker.engine
 import celery_breaker.metrics
+import celery_breaker.plugin
 import celery_breaker.settings
 import celery_breaker.status
 import celery_breaker.stores
+import celery_breaker.testing
 import celery_breaker.web
 
 
@@ -28,6 +30,8 @@ def modules() -> Iterator[str]:
         celery_breaker.metrics,
         celery_breaker.status,
         celery_breaker.web,
+        celery_breaker.plugin,
+        celery_breaker.testing,
     )
     for room in rooms:
         yield from (f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__))

@@ -3,7 +3,7 @@
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, State
 from celery_breaker.engine.breaker import Breaker
-from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError, StoreError
+from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError, RetryBudgetSpent, StoreError
 from celery_breaker.plugin.task import BreakerTask
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ConfigurationError",
     "Mode",
     "Policy",
+    "RetryBudgetSpent",
     "State",
     "StoreError",
 ]

@@ -12,6 +12,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "OutOfReachError",
+    "RetryBudgetSpent",
     "StoreError",
     "UnknownBreakerError",
 ]
@@ -67,6 +68,19 @@ class BreakerOpen(BreakerError):
     def __str__(self) -> str:
         when = "" if self.retry_after is None else f", next call in {self.retry_after:.1f} s"
         return f"breaker {self.name!r} is open{when}"
+
+
+class RetryBudgetSpent(BreakerOpen):
+    """A task's own retry was past the breaker's retry budget, and could not be deferred any more.
+
+    Example:
+        >>> str(RetryBudgetSpent("smtp", 12.5))
+        "the retry budget of breaker 'smtp' is spent, next retry in 12.5 s"
+    """
+
+    def __str__(self) -> str:
+        when = "" if self.retry_after is None else f", next retry in {self.retry_after:.1f} s"
+        return f"the retry budget of breaker {self.name!r} is spent{when}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_breaker.core.deferrals import FLOOR, delay, may_defer
+from celery_breaker.core.deferrals import FLOOR, back_off, delay, held_back, may_defer
 from celery_breaker.core.policy import Policy
 from tests.core.strategies import units
 
@@ -53,3 +53,41 @@ def test_a_delay_is_never_a_loop_and_never_past_the_cap(
     retry_after: float | None, deferrals: int, cap: float, u: float
 ) -> None:
     assert FLOOR <= delay(retry_after, Policy(), deferrals=deferrals, cap=cap, u=u) <= cap
+
+
+# --- parked by a breaker that stays closed ----------------------------------------------------------------------------
+
+
+def test_a_failed_task_waits_a_second_and_twice_as_long_each_time() -> None:
+    assert [back_off(Policy(), deferrals=n, asked=None, u=0.0) for n in range(4)] == [1, 2, 4, 8]
+
+
+def test_it_never_waits_longer_than_the_longest_open_interval() -> None:
+    policy = Policy(max_recovery_timeout=60)
+    assert [back_off(policy, deferrals=n, asked=None, u=0.9) for n in (6, 32, 10**6)] == [60, 60, 60]
+    assert back_off(policy, deferrals=0, asked=3600.0, u=0.0) == 60
+
+
+@given(deferrals=st.integers(0, 100), asked=st.none() | st.floats(0, 1e6), u=units)
+def test_a_back_off_honours_the_service_s_own_word_within_the_cap(
+    deferrals: int, asked: float | None, u: float
+) -> None:
+    seconds = back_off(Policy(), deferrals=deferrals, asked=asked, u=u)
+    assert min(max(FLOOR, asked or 0.0), 900.0) <= seconds <= 900.0
+
+
+@pytest.mark.parametrize(
+    ("due", "closed_at", "now", "held"),
+    [
+        (None, 0.0, 11.0, False),
+        (20.0, 0.0, 19.9, True),
+        (20.0, 0.0, 20.0, False),
+        (20.0, 10.0, 11.0, True),
+        (20.0, 10.1, 11.0, False),
+    ],
+    ids=["not due at a time", "not yet", "due", "closed as it was parked", "has recovered since"],
+)
+def test_a_parked_task_waits_for_its_time_unless_its_breaker_has_recovered(
+    due: float | None, closed_at: float, now: float, held: bool
+) -> None:
+    assert held_back(due=due, since=10.0, closed_at=closed_at, now=now) is held

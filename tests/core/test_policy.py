@@ -22,6 +22,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert (policy.min_workers, policy.scope, policy.backoff, policy.on_open) == (1, "fleet", "exponential", "park")
     assert (policy.failures, policy.ignore, policy.classify) == ((Exception,), (), None)
     assert (policy.max_deferrals, policy.max_deferral_age) == (None, None)
+    assert (policy.defer_failures, policy.retry_budget) == (False, None)
 
 
 def test_a_policy_cannot_be_changed() -> None:
@@ -70,12 +71,14 @@ def test_an_option_that_is_no_word_is_refused_in_words() -> None:
         *(("failure_window", value) for value in (0, -1, "soon", "0 calls", "60", None, float("inf"), float("nan"))),
         *(("backoff", value) for value in ("quadratic", 2, None, ["linear"])),
         *(("scope", value) for value in ("host", None, 1)),
-        *(("on_open", value) for value in ("pause", "parc", 1, None)),
+        *(("on_open", value) for value in ("paws", "parc", 1, None)),
         *(("failures", value) for value in (5, (int,), [OSError()])),
         *(("ignore", value) for value in (None, (None,))),
         ("classify", "failure"),
         ("health_check", "ping"),
         ("health_check", 5),
+        *(("defer_failures", value) for value in (1, None, "yes")),
+        *(("retry_budget", value) for value in (-0.1, 1.5, True, "0.1", float("nan"))),
         *(("ramp_start", value) for value in (0, None)),
         *(("admit_ramp", value) for value in (1, "yes", None)),
     ],
@@ -106,8 +109,19 @@ def test_a_value_that_cannot_work_is_refused_and_named(option: str, value: objec
             {"failure_window": "4 calls", "max_failures": 5},
             "failure_window='4 calls' holds fewer calls than max_failures=5, so it could never trip; widen the window",
         ),
+        (
+            {"retry_budget": 0.1, "failure_window": "100 calls"},
+            (
+                "retry_budget needs a window of time, but failure_window='100 calls' counts calls; "
+                "give failure_window in seconds"
+            ),
+        ),
         ({"scope": "worker", "min_workers": 2}, "scope='worker' never sees a second worker; drop min_workers"),
-        ({"on_open": 1}, "on_open=1 is neither one of park, retry, fail nor callable"),
+        ({"on_open": 1}, "on_open=1 is neither one of park, retry, pause, fail nor callable"),
+        (
+            {"on_open": "pause", "admit_ramp": True},
+            "on_open='pause' leaves tasks in their queue, and admit_ramp would park them; drop one of the two",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, object], says: str) -> None:
@@ -126,7 +140,7 @@ def test_a_misspelt_on_open_suggests_the_nearest() -> None:
         Policy(on_open="retri")
 
 
-@pytest.mark.parametrize("value", ["park", "retry", "fail", "shop.tasks.later", print])
+@pytest.mark.parametrize("value", ["park", "retry", "pause", "fail", "shop.tasks.later", print])
 def test_on_open_takes_a_word_a_callable_or_a_dotted_path(value: object) -> None:
     assert Policy.from_options({"on_open": value}).on_open is value
 

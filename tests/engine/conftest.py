@@ -19,3 +19,10 @@ def world() -> World:
 def registry(world: World) -> Registry:
     """One process of the world, `worker` "w1"."""
     return world.process()
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """What a test marked ``anyio`` runs on."""
+    backend: str = request.param
+    return backend

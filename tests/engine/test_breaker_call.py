@@ -77,20 +77,6 @@ def test_a_decorated_function_keeps_its_name(breaker: Breaker) -> None:
     assert (fetch.__name__, fetch.__doc__) == ("fetch", "Fetches.")
 
 
-async def asynchronous() -> None:
-    """Never awaited."""
-
-
-async def asynchronous_generator() -> object:
-    yield
-
-
-@pytest.mark.parametrize("function", [asynchronous, asynchronous_generator])
-def test_an_asynchronous_function_is_refused_in_words(breaker: Breaker, function: Callable[[], object]) -> None:
-    with pytest.raises(ConfigurationError, match="is asynchronous"):
-        breaker(function)
-
-
 @WAYS
 def test_failures_trip_it_and_then_no_call_is_made(
     breaker: Breaker, registry: Registry, way: Callable[..., object]

@@ -173,12 +173,12 @@ def succeed(registry: Registry, times: int = 1, name: str = "smtp") -> None:
 @contextmanager
 def provided(registry: Registry) -> Iterator[None]:
     """`registry` is current meanwhile."""
-    before = default._provider
+    before, bound = default._provider, default._bound
     default.provide(lambda: registry)
     try:
         yield
     finally:
-        default.provide(before)
+        default.provide(before, bound=bound)
 
 
 def breaker_in(registry: Registry, name: str = "smtp", **options: Any) -> Breaker:

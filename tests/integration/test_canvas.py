@@ -46,4 +46,4 @@ def test_a_failed_chord_header_calls_the_errback_when_deferral_is_given_up(
     body = guarded.total.s().on_error(guarded.on_error.s(service.folder))
     result = chord([guarded.once.s(service.folder, 1), guarded.total.s([2])])(body)
     eventually(lambda: service.noted("errbacks"), "the chord's errback should have been called", timeout=20)
-    assert result.state == "FAILURE"
+    eventually(lambda: result.state == "FAILURE", "the failure is stored after the errback", timeout=20)

@@ -15,7 +15,10 @@ from tests.support.workers import ROOT
 STRICT = ("-W", "error", "-bb")
 """A warning is an error, and so is a comparison of bytes with text."""
 
-DRIVERS = ("django", "jinja2", "opentelemetry", "prometheus_client", "pymemcache", "redis", "sqlalchemy", "starlette")
+DRIVERS = (
+    *("anyio", "django", "jinja2", "opentelemetry", "prometheus_client", "pymemcache", "redis", "sqlalchemy"),
+    *("starlette", "trio"),
+)
 LATE = (
     *("plugin.agent", "plugin.app", "plugin.bootsteps", "plugin.cli", "plugin.guard", "plugin.publishing"),
     *("metrics", "simulation", "web"),

@@ -68,6 +68,11 @@ def test_it_needs_neither_store_nor_broker(line: Line) -> None:
     assert "3 of 3 calls failed" in done.stdout or "open for 10 s" in done.stdout
 
 
+def test_a_paused_queue_is_played_through_as_parked_and_that_is_said(make_line: Callable[..., Line]) -> None:
+    done = make_line(breakers={"smtp": {**BREAKERS["smtp"], "on_open": "pause"}}).run("smtp", *QUICK)
+    assert (done.exit_code, done.stderr) == (0, "on_open='pause' is played through as 'park'.\n")
+
+
 def test_the_policy_is_the_app_s(line: Line) -> None:
     found = line.json("smtp", *QUICK)["with"]
     opened = [one for one in found["transitions"] if one["after"] == "open"]

@@ -11,6 +11,7 @@ import pytest
 from celery import Celery
 from kombu import Message
 
+from celery_breaker.core import machine
 from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
 from celery_breaker.plugin.deferral import Deferrer, Refused, close_stale_database_connections
@@ -48,7 +49,9 @@ class World:
         self.acked: list[str] = []
         self.task = SimpleNamespace(name="tests.add", ignore_result=True, backend=None)
 
-    def refuse(self, task_id: str, *, action: str = "park", headers: Mapping[str, Any] | None = None) -> None:
+    def refuse(
+        self, task_id: str, *, action: str = "park", headers: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
         message = Message(body="[[], {}, {}]", headers={"id": task_id, "task": "tests.add", **(headers or {})})
         refused = Refused(
             task=self.task,  # type: ignore[arg-type]
@@ -59,6 +62,7 @@ class World:
             connection=self.loop.connections,
             ack=lambda: self.acked.append(task_id),
             gone=lambda: None,
+            **options,
         )
         self.deferrer._waiting.append(refused)
 
@@ -99,6 +103,52 @@ def test_a_message_of_a_lost_connection_is_neither_moved_nor_acknowledged(world:
     world.work()
     assert world.acked == ["2"]
     assert len(world.lot.moved) == 1
+
+
+def test_a_message_that_was_acknowledged_is_in_hand_though_its_connection_is_lost(world: World) -> None:
+    world.refuse("1", acknowledged=True)
+    world.loop.lost()
+    world.work()
+    assert [move.acknowledged for move in world.lot.moved] == [True]
+
+
+def test_what_is_left_of_the_last_tasks_is_set_aside_when_the_worker_ends(world: World) -> None:
+    world.deferrer.close()
+    world.refuse("1", acknowledged=True)
+    world.deferrer.close()
+    assert len(world.lot.moved) == 1
+
+
+def test_failed_tasks_that_cannot_be_parked_as_the_worker_ends_are_counted_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.deferrer.close()
+    world.lot.failures = 1
+    world.refuse("1", acknowledged=True)
+    world.refuse("2")
+    world.deferrer.close()
+    assert "1 failed tasks that it had acknowledged cannot be parked" in caplog.text
+
+
+def test_a_task_that_waits_for_a_time_says_until_when_by_the_store_s_clock(world: World) -> None:
+    world.refuse("1", wait=5.0)
+    world.refuse("2")
+    world.work()
+    notes = [Note.of(move.headers) for move in world.lot.moved]
+    assert notes[0].due == pytest.approx(notes[0].since + 5.0)
+    assert notes[1].due is None
+
+
+def test_that_a_closed_breaker_has_parked_something_is_told_at_once(world: World) -> None:
+    told: list[str] = []
+    world.deferrer._unexpected = lambda: told.append("parked")
+    world.refuse("1")
+    world.work()
+    cell = world.registry.cell("svc")
+    world.registry.change(cell, lambda record, now: machine.expect_backlog(record))
+    world.refuse("2")
+    world.work()
+    assert told == ["parked"], "once the record says so, whoever tends looks anyway"
 
 
 def test_the_note_counts_deferrals_and_remembers_the_first(world: World) -> None:

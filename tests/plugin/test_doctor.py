@@ -109,6 +109,10 @@ FINDINGS: dict[str, tuple[str, Severity, Facts, Facts]] = {
     "parking taken": ("parking-queue", P, with_broker(parking={"q": "PRECONDITION_FAILED - type"}), SOUND),
     "quorum, parked": ("quorum-queues", H, QUORUM, replace(QUORUM, queues=(QueueFacts(name="celery"),))),
     "quorum, parks nothing": ("quorum-queues", H, QUORUM, with_policy(QUORUM, on_open="fail")),
+    "quorum, failures parked": (
+        *("quorum-queues", H, with_policy(QUORUM, on_open="fail", defer_failures=True)),
+        with_policy(QUORUM, on_open="fail"),
+    ),
     "quorum, unnoticed": (
         "quorum-queues",
         P,
@@ -126,6 +130,12 @@ FINDINGS: dict[str, tuple[str, Severity, Facts, Facts]] = {
     "no delivery limit": (
         *("delivery-limit", H, replace(QUORUM, queues=(QueueFacts(name="celery", delivery_limit=0),))),
         replace(QUORUM, queues=(QueueFacts(name="celery", delivery_limit=-1),)),
+    ),
+    "quorum, paused": ("quorum-queues", H, with_policy(QUORUM, on_open="pause"), with_policy(RABBIT, on_open="pause")),
+    "queue not to pause": ("paused-queues", P, replace(SOUND, pause_error="it would stop a; route it"), SOUND),
+    "bad worker": (
+        *("bad-worker", H, with_policy(scope="worker")),
+        with_policy(scope="worker", on_open="pause"),
     ),
     "nobody online": ("workers", H, NOBODY, replace(SOUND, workers=None)),
     "nobody, but no broker": ("workers", H, NOBODY, replace(NOBODY, broker=replace(BROKER, error="refused"))),
@@ -177,6 +187,10 @@ FINDINGS: dict[str, tuple[str, Severity, Facts, Facts]] = {
     "results for ever": ("results-expire", P, replace(SOUND, result_expires=60.0), replace(SOUND, result_expires=None)),
     "nothing deferred": (
         *("results-expire", P, replace(SOUND, result_expires=60.0)),
+        with_policy(replace(SOUND, result_expires=60.0), on_open="fail"),
+    ),
+    "only retries deferred": (
+        *("results-expire", P, with_policy(replace(SOUND, result_expires=60.0), on_open="fail", retry_budget=0.1)),
         with_policy(replace(SOUND, result_expires=60.0), on_open="fail"),
     ),
     "too young to wait": ("deferral-age", P, with_policy(max_deferral_age=30), with_policy(max_deferral_age=31)),

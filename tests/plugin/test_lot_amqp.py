@@ -73,6 +73,20 @@ def test_several_batches_are_released_in_the_order_of_parking(
     assert lot.size("svc") == 0
 
 
+def test_what_has_to_wait_goes_behind_what_is_parked(
+    lot: AmqpLot, channel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking_amqp, "_AT_ONCE", 3)
+    declare(channel, PARKED, "target")
+    for number in range(10):
+        publish(channel, PARKED, str(number), Note(queue="target", deferrals=number).on({"id": str(number)}))
+    assert lot.release("svc", 100, held=lambda note: note.deferrals % 2 == 0) == 5
+    assert bodies(channel, "target") == ["1", "3", "5", "7", "9"]
+    assert lot.release("svc", 100, held=lambda note: True) == 0
+    eventually(lambda: lot.size("svc") == 5, "all of them stay parked")
+    assert bodies(channel, PARKED) == ["0", "2", "4", "6", "8"]
+
+
 def test_what_cannot_be_released_goes_to_quarantine_and_lets_the_next_pass(lot: AmqpLot, channel: Any) -> None:
     declare(channel, PARKED, "target")
     publish(channel, PARKED, "strange", {})

@@ -71,3 +71,12 @@ def test_a_file_that_cannot_be_read_is_shown_as_unknown(
     assert [task.id for task in lot.peek("svc", offset=0, count=9)] == ["", ""]
     assert lot.look(["svc"]) == {"svc": Waiting(2, None)}
     lot.close()
+
+
+def test_what_has_to_wait_goes_behind_what_is_parked(app: Celery, lot: LocalLot) -> None:
+    app.send_task("tests.add", (0, 0), queue="origin")
+    park(app, "svc", range(6))
+    assert lot.release("svc", 10, held=lambda note: note.since < 1003.0) == 3
+    assert [task.since for task in lot.peek("svc", offset=0, count=9)] == [1000.0, 1001.0, 1002.0]
+    assert lot.release("svc", 10, held=lambda note: True) == 0
+    assert [task.since for task in lot.peek("svc", offset=0, count=9)] == [1000.0, 1001.0, 1002.0]

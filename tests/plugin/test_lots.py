@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from kombu import Queue
 
 from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import QUARANTINE, parking_queue
+from celery_breaker.plugin.parking import HELD_AT_ONCE, QUARANTINE, Move, parking_queue
 from celery_breaker.plugin.parking_redis import RedisLot
 from celery_breaker.status import Waiting
 
@@ -99,6 +100,40 @@ def test_ahead_of_what_waits(lot: RedisLot, redis_server: Any) -> None:
 
 def test_nobody_knows_the_depth_of_a_queue_before_the_first_release(lot: RedisLot) -> None:
     assert lot.target_depth("svc") is None
+
+
+def waiting(*numbers: int) -> Callable[[Note], bool]:
+    """Has tasks of these numbers, which stand in their notes as deferrals, wait."""
+    return lambda note: note.deferrals in numbers
+
+
+def test_what_has_to_wait_goes_behind_what_is_parked_and_keeps_every_byte(lot: RedisLot, redis_server: Any) -> None:
+    with redis_server.client(0) as client:
+        for number in range(5):
+            client.lpush(parking_queue("svc"), parked(number))
+        assert lot.release("svc", 10, held=waiting(0, 3)) == 3
+        assert client.lrange("celery", 0, -1)[::-1] == [parked(number) for number in (1, 2, 4)]
+        assert client.lrange(parking_queue("svc"), 0, -1)[::-1] == [parked(0), parked(3)]
+        assert lot.target_depth("svc") == 3
+
+
+def test_each_that_waits_is_moved_once_and_no_more_than_asked_are_released(lot: RedisLot, redis_server: Any) -> None:
+    with redis_server.client(0) as client:
+        for number in range(4):
+            client.lpush(parking_queue("svc"), parked(number))
+        looked: list[int] = []
+        assert lot.release("svc", 9, held=lambda note: looked.append(note.deferrals) or True) == 0  # type: ignore[func-returns-value]
+        assert looked == [0, 1, 2, 3]
+        assert client.lrange(parking_queue("svc"), 0, -1)[::-1] == [parked(number) for number in range(4)]
+        assert lot.release("svc", 1, held=waiting(0)) == 1
+        assert client.lrange(parking_queue("svc"), 0, -1)[::-1] == [parked(number) for number in (2, 3, 0)]
+
+
+def test_a_long_queue_of_tasks_that_wait_is_not_gone_through_at_once(lot: RedisLot, redis_server: Any) -> None:
+    with redis_server.client(0) as client:
+        client.lpush(parking_queue("svc"), *(parked(7, since=number) for number in range(3 * HELD_AT_ONCE)))
+        assert lot.release("svc", 10_000, held=waiting(7)) == 0
+        assert client.lindex(parking_queue("svc"), -1) == parked(7, since=HELD_AT_ONCE)
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
@@ -206,3 +241,34 @@ def test_a_parking_queue_has_a_name_that_every_transport_takes(name: str) -> Non
     assert len(queue.encode()) <= 200
     assert "/" not in queue
     assert queue == parking_queue(name)
+
+
+# --- putting ----------------------------------------------------------------------------------------------------------
+
+
+def test_of_a_message_that_was_acknowledged_a_copy_is_put_whatever_became_of_its_connection(
+    lot: RedisLot, make_app: Callable[[Mapping[str, Any]], Celery], make_broker: Callable[[str], Any], redis_server: Any
+) -> None:
+    app = make_app(make_broker("redis").conf)
+    app.send_task("tests.add", (1, 2), queue="work", priority=6)
+    acked: list[str] = []
+    with app.connection_for_read() as connection:
+        message = Queue("work")(connection.default_channel).get()
+        message.ack()
+    note = Note().again(breaker="svc", queue="work", now=1.0, wait=3.0)
+    move = Move(
+        message,
+        parking_queue("svc"),
+        note.on(message.headers),
+        ack=lambda: acked.append("ack"),
+        gone=lambda: acked.append("gone"),
+        acknowledged=True,
+    )
+    lot.move([move])
+    assert acked == ["ack"]
+    assert lot.size("svc") == 1
+    assert lot.release("svc", 1) == 1
+    with app.connection_for_read() as connection:
+        again = Queue("work")(connection.default_channel).get(no_ack=True)
+    assert (again.payload, again.properties["priority"]) == (message.payload, 6)
+    assert Note.of(again.headers).due == 4.0

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kombu import Queue
 
 from celery_breaker.plugin import mainloop
 from celery_breaker.plugin.mainloop import MainLoop
@@ -18,6 +19,7 @@ class Consumer:
     def __init__(self) -> None:
         self.hub = SimpleNamespace(_waker=None)
         self.pool = object()
+        self.task_consumer: Any = None
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
     def call_soon(self, call: Callable[..., Any], *args: Any) -> None:
@@ -91,3 +93,23 @@ def test_a_loop_that_ended_before_it_looked_does_not_keep_the_next_from_looking(
     forget(loop, "new")
     consumer.turn()
     assert freed == ["new"]
+
+
+def test_what_came_from_a_queue_that_is_consumed_no_more_has_an_origin_still(
+    loop: MainLoop, consumer: Consumer
+) -> None:
+    queue, info = Queue("mail"), {"consumer_tag": "c1", "exchange": "", "routing_key": "mail"}
+    consumer.task_consumer = SimpleNamespace(queues=[queue], _active_tags={"mail": "c1"})
+    loop.remember(queue)
+    consumer.task_consumer = SimpleNamespace(queues=[], _active_tags={})
+    message: Any = SimpleNamespace(delivery_info=info, channel=None)
+    assert loop.origin(message) == "mail"
+    loop.attach(consumer)
+    assert loop.origin(message) is None, "a new connection counts its consumers anew"
+
+
+def test_what_was_fetched_has_the_queue_it_was_fetched_from_as_its_origin(loop: MainLoop, consumer: Consumer) -> None:
+    consumer.task_consumer = SimpleNamespace(queues=[Queue("mail"), Queue("bulk")], _active_tags={})
+    message: Any = SimpleNamespace(delivery_info={"exchange": "", "routing_key": "both"}, channel=None)
+    loop.fetched(message, "bulk")
+    assert loop.origin(message) == "bulk"

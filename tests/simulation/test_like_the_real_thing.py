@@ -242,7 +242,7 @@ class Yard:
         self._settle()
         return int(self.backlog) if self.released else None
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: object = None) -> int:
         self._settle()
         moved = min(count, self.waiting)
         self.waiting -= moved

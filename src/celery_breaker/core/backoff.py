@@ -10,7 +10,7 @@ from celery_breaker.errors import ConfigurationError
 __all__ = ["Backoff", "check_backoff", "interval"]
 
 Backoff = str | Callable[[int, float], float]
-"""A name from `GROWTH`, or a callable of (attempt from 1, first interval in seconds) → seconds."""
+"""A name from ``GROWTH``, or a callable of (attempt from 1, first interval in seconds) → seconds."""
 
 _MAX_EXPONENT = 64
 """2 ** 64 first intervals are past any cap; keeps the power from overflowing."""

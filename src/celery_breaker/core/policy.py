@@ -14,7 +14,7 @@ from celery_breaker.errors import ConfigurationError, suggestion
 
 __all__ = ["DEFAULT_PROBE_TIMEOUT", "ON_OPEN", "Policy"]
 
-ON_OPEN = ("park", "retry", "fail")
+ON_OPEN = ("park", "retry", "pause", "fail")
 """Named answers to a call that is not admitted; a callable or its dotted path is the other kind."""
 
 DEFAULT_PROBE_TIMEOUT = 60.0
@@ -52,10 +52,13 @@ class Policy:
         failures: exceptions (classes or dotted names) that count.
         ignore: exceptions that say nothing about the service.
         classify: callable of (exception, result) → ``"failure"``, ``"success"``, ``"neutral"`` or ``None``.
-        on_open: ``"park"``, ``"retry"``, ``"fail"``, or a callable of (exception, \\*args, \\*\\*kwargs), or
-            its dotted path; its return value is the task's result.
+        on_open: ``"park"``, ``"retry"``, ``"pause"``, ``"fail"``, or a callable of (exception, \\*args,
+            \\*\\*kwargs), or its dotted path; its return value is the task's result.
         max_deferrals: deferrals after which a task fails with `BreakerOpen`.
         max_deferral_age: seconds since the first deferral after which it fails.
+        defer_failures: a failure that counts sets its own task aside too, instead of failing it; of tasks alone.
+        retry_budget: share of the window's calls (0 to 1) that tasks' own retries may make up; those past it are
+            parked. ``None`` leaves them alone.
         health_check: callable (or dotted path) run by the agent as the probe; falsy or an exception is a failure.
         ramp_start: releases per second right after closing; doubles while healthy.
         admit_ramp: after a close, fresh calls too are admitted by the ramp, half of it; the rest is not admitted.
@@ -89,6 +92,8 @@ class Policy:
     on_open: str | Callable[..., object] = "park"
     max_deferrals: int | None = None
     max_deferral_age: float | None = None
+    defer_failures: bool = False
+    retry_budget: float | None = None
     health_check: str | Callable[[], object] | None = None
     ramp_start: float = 10.0
     admit_ramp: bool = False
@@ -113,6 +118,10 @@ class Policy:
             _check_rate("slow_call_rate", self.slow_call_rate)
             if self.slow_call_rate == 0:
                 raise ConfigurationError("slow_call_rate=0 would trip on any call; leave it out or set a share above 0")
+        if self.retry_budget is not None:
+            _check_rate("retry_budget", self.retry_budget)
+        if not isinstance(self.defer_failures, bool):
+            raise ConfigurationError(f"defer_failures={self.defer_failures!r} must be True or False")
         check_backoff(self.backoff)
         self._check_words()
         self._check_contradictions()
@@ -150,6 +159,15 @@ class Policy:
                 f"failure_window={self.failure_window!r} holds fewer calls than max_failures={self.max_failures}, "
                 "so it could never trip; widen the window"
             )
+        if self.on_open == "pause" and self.admit_ramp:
+            raise ConfigurationError(
+                "on_open='pause' leaves tasks in their queue, and admit_ramp would park them; drop one of the two"
+            )
+        if window.by_calls and self.retry_budget is not None:
+            raise ConfigurationError(
+                f"retry_budget needs a window of time, but failure_window={self.failure_window!r} counts calls; "
+                "give failure_window in seconds"
+            )
         if self.scope == "worker" and self.min_workers > 1:
             raise ConfigurationError("scope='worker' never sees a second worker; drop min_workers")
 
@@ -157,6 +175,11 @@ class Policy:
     def probe_lease(self) -> float:
         """Seconds that a permit is leased, and a health check may take, where no task's time limit says otherwise."""
         return self.probe_timeout or DEFAULT_PROBE_TIMEOUT
+
+    @property
+    def parks(self) -> bool:
+        """Whether tasks may be parked for this breaker, be it because it is open or for another reason."""
+        return self.on_open in ("park", "pause") or self.defer_failures or self.retry_budget is not None
 
     @property
     def window(self) -> Window:

@@ -14,7 +14,7 @@ Value: TypeAlias = bool | int | float | str | None
 """Of an option that can be written down."""
 
 Tuning: TypeAlias = tuple[tuple[str, Value], ...]
-"""Options of the policy that an operator has set, by name in order; see `core.tuning`."""
+"""Options of the policy that an operator has set, by name in order; see ``core.tuning``."""
 
 
 class State(str, enum.Enum):
@@ -86,7 +86,7 @@ class Record:
 
     @property
     def mode(self) -> Mode:
-        """The override's mode, or auto; says nothing about expiry (see `machine.mode_at`)."""
+        """The override's mode, or auto; says nothing about expiry (see ``machine.mode_at``)."""
         return self.override.mode if self.override else Mode.AUTO
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery_breaker.core.policy import Policy
 
-__all__ = ["ASK_AGAIN", "FULL_ROUND", "GRACE", "LATE", "NEWS", "STEP", "patience_after"]
+__all__ = ["ASK_AGAIN", "FULL_ROUND", "GRACE", "LATE", "NEWS", "STEP", "patience_after", "rest"]
 
 STEP = 0.5
 """Between two steps while something is half-open or draining."""
@@ -24,6 +24,9 @@ ASK_AGAIN = 1.0
 LATE = 3
 """Rounds of the agent after which what it should have done is overdue."""
 
+_LONGEST_REST = 2.0
+"""Seconds after which tasks that have to wait are looked at again: a look moves them, and shows only some."""
+
 _FIRST_PATIENCE = 1.0
 
 
@@ -35,3 +38,13 @@ def patience_after(patience: float, policy: Policy) -> float:
         (1.0, 60.0)
     """
     return min(max(patience * 2, _FIRST_PATIENCE), policy.probe_lease)
+
+
+def rest(soonest: float | None, *, released: int) -> float:
+    """Seconds until parked tasks are worth another look, the next of those that wait being due in ``soonest``.
+
+    Example:
+        >>> rest(None, released=3), rest(1.5, released=0), rest(100.0, released=0)
+        (0.0, 1.5, 2.0)
+    """
+    return 0.0 if soonest is None or released else min(soonest, _LONGEST_REST)

@@ -20,13 +20,20 @@ FIXED: _Reasons = {
     "ignore": "it names classes of your code",
     "classify": "it is code",
     "health_check": "it is code",
+    "defer_failures": "pool processes learn of it as they start",
 }
 """Options that only the code or the settings can give, and why."""
 
 SETTABLE = tuple(field.name for field in dataclasses.fields(Policy) if field.name not in FIXED)
 """Options whose values are numbers and words."""
 
-_WORDS = {"on_open": ON_OPEN, "backoff": ("exponential", "linear", "logarithmic", "constant")}
+_CHECKED_AT_START = ("pause",)
+"""Answers that workers prepare for before they start."""
+
+_WORDS = {
+    "on_open": tuple(word for word in ON_OPEN if word not in _CHECKED_AT_START),
+    "backoff": ("exponential", "linear", "logarithmic", "constant"),
+}
 """Options that may also be code, and the words that can be set."""
 
 

@@ -23,6 +23,10 @@ class Window:
 
     A bucket is a tenth of the span, so a call leaves the window between nine and ten tenths of the span
     after it came in (for windows of fewer than ten calls: exactly).
+
+    Example:
+        >>> Window(60.0).width, Window(100, by_calls=True).width
+        (6.0, 10.0)
     """
 
     span: float

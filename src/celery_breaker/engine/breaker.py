@@ -1,4 +1,4 @@
-"""`Breaker`: the face that users call, around any code."""
+"""`Breaker`: the face that users call, around any code; its part for coroutines is `AsyncFace`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from celery_breaker.core import machine
-from celery_breaker.core.classify import is_slow, judge, judge_result, retry_after_of
-from celery_breaker.core.names import check_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
-from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.default import current_registry, registry_at
+from celery_breaker.engine.async_face import AsyncFace
 from celery_breaker.engine.maintenance import Maintenance
-from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.until import seconds_until
-from celery_breaker.engine.view import Cell, Ticket
-from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError, StoreError
-from celery_breaker.stores.base import Store
+from celery_breaker.engine.view import Ticket
+from celery_breaker.errors import BreakerError, ConfigurationError, StoreError
 from celery_breaker.stores.memory import MemoryStore
 
-__all__ = ["Breaker", "outcome_of"]
+__all__ = ["Breaker"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,40 +32,12 @@ _Entry = tuple["Breaker", Ticket, float, "_Entry | None"]
 _entries: ContextVar[_Entry | None] = ContextVar("celery_breaker_entries", default=None)
 
 
-def outcome_of(
-    ticket: Ticket, *, exception: BaseException | None, result: object = None, duration: float | None
-) -> Outcome:
-    """What a call that ended says. A ``classify`` that raises is logged and leaves the usual rules. Never raises."""
-    policy = ticket.cell.policy
-    try:
-        verdict = judge(exception, policy) if exception is not None else judge_result(result, policy)
-    except Exception:
-        name = ticket.cell.name
-        logger.exception("classify of breaker %r failed; the usual rules apply", name, extra={"breaker": name})
-        verdict = Verdict.SUCCESS if exception is None else Verdict.FAILURE
-    slow = verdict is not Verdict.NEUTRAL and is_slow(duration, policy)
-    if slow and policy.slow_call_rate is None:
-        verdict = Verdict.FAILURE
-    if verdict is not Verdict.FAILURE:
-        return Outcome(ticket, verdict, slow=slow)
-    reason = f"a call took {duration:.1f} s" if exception is None and slow else _shown(exception)
-    if exception is None and not slow:
-        reason = "a result was classified as a failure"
-    return Outcome(ticket, verdict, slow=slow, reason=reason, asked=retry_after_of(exception))
-
-
-def _shown(exception: BaseException | None) -> str:
-    try:
-        return repr(exception)[:200]
-    except Exception:  # it is somebody else's code that runs here
-        return type(exception).__name__
-
-
-class Breaker:
+class Breaker(AsyncFace):
     """A circuit breaker around any callable, sharing its state with everyone who names it.
 
-    A context manager, a decorator, and `call`. Thread-safe, fork-safe, and no call waits for the store, except
-    where it wins a half-open permit (a few round trips, each of at most the store's timeout).
+    A context manager, a decorator, and `call`; in asynchronous code ``async with``, the same decorator, and `acall`.
+    Thread-safe, fork-safe, and no call waits for the store, except where it wins a half-open permit (a few round
+    trips, each of at most the store's timeout). What is not asynchronous may block, so an event loop does not use it.
 
     Args:
         name: up to 200 printable characters.
@@ -87,18 +54,6 @@ class Breaker:
         >>> str(smtp.state)
         'closed'
     """
-
-    def __init__(self, name: str, *, policy: Policy | None = None, store: str | Store | None = None) -> None:
-        self.name = check_name(name)
-        if policy is not None and not isinstance(policy, Policy):
-            raise ConfigurationError(f"policy={policy!r} is no Policy; Policy.from_options makes one from a mapping")
-        self._policy = policy
-        self._store = store
-        self._cell: Cell | None = None
-        self._registry: Registry | None = None
-
-    def __repr__(self) -> str:
-        return f"Breaker({self.name!r})"
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -126,9 +81,12 @@ class Breaker:
         return result
 
     def __call__(self, service: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function so that each call goes through `call`."""
-        if inspect.iscoroutinefunction(service) or inspect.isasyncgenfunction(service):
-            raise ConfigurationError(f"{service!r} is asynchronous, and breakers guard only plain functions so far")
+        """Decorate a function so that each call goes through `call`; if it is asynchronous, through `acall`.
+
+        Of an async generator function, the call lasts from the first item that is asked for to the last.
+        """
+        if (asynchronous := self._asynchronous(service)) is not None:
+            return asynchronous
         if inspect.isgeneratorfunction(service):
             raise ConfigurationError(f"{service!r} is a generator, whose call does nothing yet; guard what it calls")
 
@@ -156,45 +114,6 @@ class Breaker:
             )
         _entries.set(entry[3])
         self._ended(entry[1], entry[2], exception=exc)
-
-    def _resolve(self) -> Cell:
-        registry = registry_at(self._store) if self._store is not None else current_registry()
-        if self._policy is not None:
-            registry.declare(self.name, self._policy)
-        cell = registry.cell(self.name)
-        registry.reporter.start()
-        self._registry, self._cell = registry, cell
-        return cell
-
-    def _own(self) -> tuple[Registry, Cell]:
-        """The registry and the view in use now; a view that was dropped for idleness is made again."""
-        cell, registry = self._cell, self._registry
-        if cell is None or registry is None or registry.cells.get(self.name) is not cell:
-            cell = self._resolve()
-            registry = self._registry
-        assert registry is not None
-        return registry, cell
-
-    def _enter(self, cell: Cell) -> Ticket:
-        registry, cell = self._own()
-        if cell.passing:
-            return cell.ticket
-        if (ticket := registry.enter(cell)) is None:
-            retry_after = registry.retry_after(cell)
-            registry.meters.refused(self.name, retry_after)
-            raise BreakerOpen(self.name, retry_after)
-        return ticket
-
-    def _now(self) -> float:
-        assert self._registry is not None
-        return self._registry.clock()
-
-    def _ended(
-        self, ticket: Ticket, started: float, *, exception: BaseException | None = None, result: object = None
-    ) -> None:
-        assert self._registry is not None
-        outcome = outcome_of(ticket, exception=exception, result=result, duration=self._now() - started)
-        self._registry.report(outcome)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from celery_breaker.core import machine
+from celery_breaker.core import machine, tending
+from celery_breaker.core.budget import allowance
 from celery_breaker.core.journal import Book, Entry, Event
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.verdict import Verdict
@@ -24,7 +25,7 @@ from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.engine.views import Views
 from celery_breaker.stores.base import Store
 
-__all__ = ["Outcome", "Registry"]
+__all__ = ["Outcome", "Registry", "retry_key"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Outcome:
 
     Attributes:
         asked: the service's ``Retry-After``, in seconds.
+        failed: the call itself failed; one that was merely slow may be a failure too, but its work is done.
         task, task_id: what called, if it was a task.
     """
 
@@ -43,6 +45,7 @@ class Outcome:
     slow: bool = False
     reason: str = ""
     asked: float | None = None
+    failed: bool = False
     task: str = ""
     task_id: str = ""
 
@@ -66,7 +69,7 @@ class Registry(Views):
 
     def _reset_queues(self) -> None:
         self._outcomes: deque[Outcome] = deque()
-        self._asks: deque[tuple[Cell, Callable[[Ticket | None], None], float | None]] = deque()
+        self._asks: deque[Callable[[], None]] = deque()
         self._hints = set()
         self._pending: dict[tuple[Cell, int], Delta] = {}
         self._asked: dict[str, float] = {}
@@ -103,7 +106,12 @@ class Registry(Views):
 
     def ask(self, cell: Cell, answer: Callable[[Ticket | None], None], *, ttl: float | None = None) -> None:
         """Have the reporter `enter`; it calls ``answer`` from its thread, with a ticket or ``None``. Never waits."""
-        self._asks.append((cell, answer, ttl))
+        self._asks.append(lambda: answer(self._entered(cell, ttl)))
+        self.reporter.wake()
+
+    def ask_retry(self, cell: Cell, answer: Callable[[float | None], None]) -> None:
+        """Have the reporter ask `retry_wait`; it calls ``answer`` from its thread. Never waits."""
+        self._asks.append(lambda: answer(self.retry_wait(cell)))
         self.reporter.wake()
 
     def hint(self, name: str) -> None:
@@ -116,6 +124,28 @@ class Registry(Views):
         """See `Views.enter`; from the first use on, the thread keeps the view fresh."""
         self.reporter.start()
         return super().enter(cell, ttl=ttl)
+
+    def retry_wait(self, cell: Cell) -> float | None:
+        """``None`` if one more retry is within the breaker's budget, and takes its place in it; else the seconds until
+        another may be. Two round trips, or none while the budget is known to be spent.
+        """
+        if (left := self.budget_spent(cell)) > 0:
+            return left
+        try:
+            allowed = allowance(self.totals(cell), cell.policy)
+            key, holder = retry_key(cell.name), f"{self.worker}:{os.urandom(8).hex()}"
+            lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=allowed.limit, ttl=allowed.ttl))
+        except Exception:
+            logger.exception("breaker %r: asking its retry budget failed", cell.name, extra={"breaker": cell.name})
+            return None
+        if lease:
+            return None
+        cell.spent_until = self.clock() + min(lease.free_in, tending.ASK_AGAIN)
+        return lease.free_in
+
+    def budget_spent(self, cell: Cell) -> float:
+        """Seconds for which the retry budget is known to be spent; 0 if it may not be. From memory."""
+        return max(0.0, cell.spent_until - self.clock())
 
     # --- the reporter's round -----------------------------------------------------------------------------------
 
@@ -137,8 +167,7 @@ class Registry(Views):
         for name, failures in self._recent.due(self.clock(), all_of_them=self._closing):
             isolated(self.note, name, Book.FAILURES, failures)
         while self._asks:
-            cell, answer, ttl = self._asks.popleft()
-            isolated(answer, self._entered(cell, ttl))
+            isolated(self._asks.popleft())
         return max(0.0, min(self._refresh_at - self.clock(), self.link.retry_in()))
 
     def _entered(self, cell: Cell, ttl: float | None) -> Ticket | None:
@@ -307,6 +336,11 @@ class Registry(Views):
         for cell in self.cells.values():
             cell.ticket = Ticket(cell, generation=cell.record.generation, epoch=self._epoch_of(cell))
             cell.passing = cell.known = False  # the first use reads the store, and starts the thread
+
+
+def retry_key(name: str) -> str:
+    """The lease under which a breaker's retries hold their places."""
+    return f"{name}:retries"
 
 
 _registries: weakref.WeakSet[Registry] = weakref.WeakSet()

@@ -46,9 +46,11 @@ class Cell:
         known: the record has been read from the store at least once.
         own: the policy that the code gives; ``policy`` is that with what an operator has set.
         exact: outcomes must reach the reporter one by one and in order.
+        direct: a call that is admitted needs no look at what else its policy has for it.
         plain: a success without a permit needs no look at its result or its time, and may be counted with others.
         full_until: process clock until which the permits of this generation are taken, or the places on the ramp, as
             far as is known.
+        spent_until: process clock until which the retry budget is spent, as far as is known.
         places: those on the ramp that this process has taken.
         applied_at: process clock at which the record was last set; before all time if it never was.
         used_at: process clock at which the reporter last saw an outcome.
@@ -58,6 +60,7 @@ class Cell:
 
     __slots__ = (
         "applied_at",
+        "direct",
         "exact",
         "full_until",
         "known",
@@ -70,6 +73,7 @@ class Cell:
         "policy",
         "record",
         "shared",
+        "spent_until",
         "ticket",
         "used_at",
     )
@@ -81,7 +85,7 @@ class Cell:
         self.follow(policy)
         self.known = self.pinned = False
         self.applied_at, self.used_at = float("-inf"), at
-        self.full_until = float("-inf")
+        self.full_until = self.spent_until = float("-inf")
         self.record = Record(name=name)
         self.shared: Record | None = None
         self.ticket = Ticket(self, generation=0, epoch=0)
@@ -91,6 +95,7 @@ class Cell:
         """Go by this policy from the next outcome on."""
         self.policy = policy
         self.exact = policy.consecutive_failures is not None
+        self.direct = policy.classify is None and not policy.defer_failures and policy.retry_budget is None
         self.plain = policy.classify is None and policy.slow_call_duration is None and not self.exact
 
     def apply(self, record: Record, *, epoch: int, at: float) -> None:

@@ -319,6 +319,8 @@ class Views:
         if ticket.permit is not None:
             key, holder = permit_key(ticket.cell.name, ticket.generation), ticket.permit
             self._store_of(ticket.cell, lambda store: store.release(key, holder))
+            if ticket.cell.ticket.generation == ticket.generation:
+                ticket.cell.full_until = float("-inf")
 
     def totals(self, cell: Cell) -> Totals:
         """What the window of the present generation adds up to."""

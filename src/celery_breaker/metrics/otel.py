@@ -162,6 +162,11 @@ def instrument(
 
     Raises:
         ConfigurationError: ``names`` or ``limit`` cannot be.
+
+    Example:
+        >>> from celery_breaker.engine.default import registry_at
+        >>> instrumented = instrument(registry_at("memory://"), names=["smtp", "webhook:*"])
+        >>> instrumented.stop()
     """
     provider = meter_provider or otel_metrics.get_meter_provider()
     return Instrumented(Measured(source, Labels(names=names, limit=limit)), provider)

@@ -31,10 +31,10 @@ class BreakerCollector(Collector):
     In a forked child it begins to count anew.
 
     Args:
-        source: a `Sampler` or a `Desk` for the breakers of the whole fleet; a `Registry`, or nothing, for those that
+        source: a `Sampler` or a `Desk` for the breakers of the whole fleet; a ``Registry``, or nothing, for those that
             this process follows. Counters are this process's own in any case.
         names: patterns such as ``"webhook:*"``; what matches none is counted under the name ``other``.
-        limit: breakers with a label of their own, at most; see `Labels`.
+        limit: breakers with a label of their own, at most; see ``Labels``.
 
     Raises:
         ConfigurationError: ``names`` or ``limit`` cannot be.
@@ -136,7 +136,7 @@ def _readable(accept: str) -> str:
 
 
 def exposing(sampler: Sampler) -> Callable[[str], tuple[bytes, str]]:
-    """An `exposition` of its own collector on a sampler, for the dashboard: called with an ``Accept`` header.
+    """An ``exposition`` of its own collector on a sampler, for the dashboard: called with an ``Accept`` header.
 
     Example:
         In a project's own ASGI app::
@@ -185,7 +185,7 @@ def serve(
 ) -> Served:
     """Let this process be scraped, from a thread of its own.
 
-    In a worker, set `breaker_metrics_port` instead, or call this once it has started (Celery's signal
+    In a worker, set ``breaker_metrics_port`` instead, or call this once it has started (Celery's signal
     ``worker_ready``): what counts there is the main process, and the registry that it has then.
 
     Args:
@@ -196,6 +196,13 @@ def serve(
     Raises:
         OSError: the port is taken.
         ConfigurationError: ``names`` or ``limit`` cannot be.
+
+    Example:
+        >>> from celery_breaker.engine.default import registry_at
+        >>> served = serve(0, address="127.0.0.1", source=registry_at("memory://"))
+        >>> served.port > 0
+        True
+        >>> served.stop()
     """
     collector = BreakerCollector(source, names=names, limit=limit)
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celery_breaker.core import machine, ramp, tending
+from celery_breaker.core.deferrals import held_back
 from celery_breaker.core.names import is_name
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
@@ -17,7 +18,8 @@ from celery_breaker.engine.news import about
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.plugin import signals
-from celery_breaker.plugin.parking import Lot
+from celery_breaker.plugin.note import Note
+from celery_breaker.plugin.parking import Held, Lot
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.app import AppBreakers
@@ -35,11 +37,25 @@ _FORGET_AFTER = 86_400.0
 
 @dataclass(slots=True)
 class _Draining:
-    """What the agent remembers of a backlog from step to step: the least depth of the target queue since it began."""
+    """What the agent remembers of a backlog from step to step.
+
+    Attributes:
+        depth: the least depth of the target queue since it began.
+        given: what the last step released.
+        left: what it left in the parking queue.
+        rests_until: until when it need not look, because nothing is due.
+    """
 
     generation: int
     depth: int | None
     at: float
+    given: int = 0
+    left: int = 0
+    rests_until: float = 0.0
+
+    def back(self, size: int) -> float:
+        """The share of the last step that has been parked again, if all that was parked since is of it."""
+        return min(1.0, max(0, size - self.left) / self.given) if self.given else 0.0
 
     def seen(self, depth: int | None) -> int:
         """By how much the queue is deeper now than it was; 0 while nobody knows which queue it is."""
@@ -47,6 +63,22 @@ class _Draining:
             return 0
         self.depth = depth if self.depth is None else min(self.depth, depth)
         return depth - self.depth
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Tells which parked tasks a breaker that closed at ``closed_at`` still holds back, and when the next is due."""
+
+    closed_at: float
+    now: float
+    soonest: float | None = None
+
+    def __call__(self, note: Note) -> bool:
+        if not held_back(due=note.due, since=note.since, closed_at=self.closed_at, now=self.now):
+            return False
+        left = (note.due or 0.0) - self.now
+        self.soonest = left if self.soonest is None else min(self.soonest, left)
+        return True
 
 
 @dataclass(slots=True)
@@ -106,18 +138,25 @@ class Agent:
         now = registry.clock()
         full = full or now >= self._full_at
         self._late |= self._parked()
-        if not full and not self._late and all(_idle(cell.record) for cell in list(registry.cells.values())):
+        pause = self._tend_fleet(now, full=full)
+        return min([pause, *(self._tend_one(cell, self._tend_own) for cell in self._concerning("worker"))])
+
+    def _tend_fleet(self, now: float, *, full: bool) -> float:
+        """A round of the breakers that are shared, if the lease can be had."""
+        registry = self._registry
+        if not full and not self._concerning("fleet"):
             return self._interval
         lease_for = 3 * self._interval
         self.held = bool(registry.link.run(lambda store: store.lease(LEASE, self._holder, limit=1, ttl=lease_for)))
         if not self.held:
+            self._hand_over()
             if full:
                 self._full_at = now + tending.FULL_ROUND
             return min(self._interval, 1.0)
         if full:
             self._full_at = now + tending.FULL_ROUND
             self._look_at_all()
-        pauses = [self._tend_one(cell) for cell in list(registry.cells.values()) if self._concerns(cell)]
+        pauses = [self._tend_one(cell, self._do_what_is_due) for cell in self._concerning("fleet")]
         self.tended_at = registry.clock()
         registry.meters.tended()
         if not pauses:
@@ -134,8 +173,19 @@ class Agent:
         self.held = False
         self._registry.link.run(lambda store: store.release(LEASE, self._holder))
 
-    def _concerns(self, cell: Cell) -> bool:
-        return not _idle(cell.record) or cell.name in self._late
+    def _hand_over(self) -> None:
+        """Let whoever holds the lease know of what was parked here by breakers that are closed."""
+        for name in list(self._late):
+            self._expect_backlog(self._registry.cell(name))
+
+    def _expect_backlog(self, cell: Cell) -> None:
+        self._late.discard(cell.name)
+        self._registry.change(cell, lambda record, now: machine.expect_backlog(record))
+
+    def _concerning(self, scope: str) -> list[Cell]:
+        """Breakers of this scope with which there may be something to do."""
+        cells = [cell for cell in list(self._registry.cells.values()) if cell.policy.scope == scope]
+        return [cell for cell in cells if not _idle(cell.record) or cell.name in self._late]
 
     def _look_at_all(self) -> None:
         registry = self._registry
@@ -159,10 +209,10 @@ class Agent:
 
     # --- one breaker --------------------------------------------------------------------------------------------------
 
-    def _tend_one(self, cell: Cell) -> float:
+    def _tend_one(self, cell: Cell, tend: Callable[[Cell], float]) -> float:
         """Do what is due for one breaker; seconds until more may be. A failure is logged once and goes no further."""
         try:
-            pause = self._do_what_is_due(cell)
+            pause = tend(cell)
         except Exception as exc:
             if (complaint := repr(exc)) != self._complaints.get(cell.name):
                 logger.warning(
@@ -177,19 +227,35 @@ class Agent:
         self._complaints.pop(cell.name, None)
         return pause
 
+    def _relaxed(self, cell: Cell) -> Record:
+        """The record without an override that has expired, and with what is known of a backlog."""
+        if cell.name in self._late:
+            self._expect_backlog(cell)
+        return self._registry.change(cell, lambda record, now: machine.relax(record, now=now))
+
+    def _tend_own(self, cell: Cell) -> float:
+        """Tend a breaker that this process has to itself, and so needs no lease for.
+
+        What it parked is released whatever its state: other workers may be well.
+        """
+        record, now = self._relaxed(cell), self._registry.link.now()
+        if machine.due(record, now):
+            record = self._registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
+        if cell.policy.health_check is not None and _probes(record, now):
+            self._check_health(cell)
+        left = machine.retry_after(cell.record, now) or self._interval
+        return min(self._drain(cell, cell.record), max(left, 0.01))
+
     def _do_what_is_due(self, cell: Cell) -> float:
-        registry, name = self._registry, cell.name
-        if name in self._late:
-            self._late.discard(name)
-            registry.change(cell, lambda record, now: machine.expect_backlog(record))
-        record = registry.change(cell, lambda record, now: machine.relax(record, now=now))
+        registry = self._registry
+        record = self._relaxed(cell)
         if machine.due(record, registry.link.now()):
             registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
             return tending.NEWS
         said = machine.admission(record, cell.policy, registry.link.now())
         if said in (machine.Admission.ADMIT, machine.Admission.PLACE):
             return self._drain(cell, record)
-        if record.state is State.HALF_OPEN and machine.mode_at(record, registry.link.now()) is Mode.AUTO:
+        if _probes(record, registry.link.now()):
             self._probe(cell, record)
             return tending.STEP
         return self._until_due(cell, record)
@@ -256,20 +322,27 @@ class Agent:
                 self._memory.draining.pop(name, None)
                 registry.change(cell, lambda record, now: machine.drained(record))
             return tending.STEP
+        if draining is not None and draining.generation == record.generation and now < draining.rests_until:
+            return tending.STEP
         depth = self._open_lot().target_depth(name)
         if draining is None or draining.generation != record.generation:
             draining = self._memory.draining[name] = _Draining(record.generation, depth, now - tending.STEP)
-        excess = draining.seen(depth)
-        elapsed = min(now - draining.at, 1.0)
+        excess, elapsed = draining.seen(depth), min(now - draining.at, 1.0)
+        if cell.policy.scope == "worker":  # or one that parks again what it has released would go round and round
+            excess += int(record.ramp * elapsed * draining.back(size))
         step = ramp.step(record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=excess)
         registry.change(cell, lambda record, now: machine.ramped(record, step.rate))
         if cell.record.generation == record.generation:
-            self._release(name, step.count)
+            waiting = _Waiting(record.since, registry.link.now())
+            draining.given = self._release(name, step.count, held=waiting)
+            draining.left = size - draining.given
+            if not machine.on_ramp(record, cell.policy):  # fresh calls wait for its next step
+                draining.rests_until = now + tending.rest(waiting.soonest, released=draining.given)
         draining.at = now
         return tending.STEP
 
-    def _release(self, name: str, count: int, *, ahead: bool = False) -> int:
-        released = self._open_lot().release(name, count, ahead=ahead)
+    def _release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
+        released = self._open_lot().release(name, count, ahead=ahead, held=held)
         if released:
             self._registry.meters.released(name, released)
         if released and signals.task_released.receivers:
@@ -288,6 +361,10 @@ class Agent:
         lot, self._lot = self._lot, None
         if lot is not None:
             lot.close()
+
+
+def _probes(record: Record, now: float) -> bool:
+    return record.state is State.HALF_OPEN and machine.mode_at(record, now) is Mode.AUTO
 
 
 def _idle(record: Record) -> bool:

@@ -199,7 +199,15 @@ _apps: WeakKeyDictionary[Celery, AppBreakers] = WeakKeyDictionary()
 
 
 def breakers_of(app: Celery) -> AppBreakers:
-    """The breakers of an app, made at first use."""
+    """The breakers of an app, made at first use. Thread-safe; connects to nothing.
+
+    Example:
+        >>> from celery import Celery
+        >>> app = Celery("shop", broker="memory://", set_as_current=False)
+        >>> app.conf.update(breakers={"smtp": {"max_failures": 3}}, breaker_store="memory://")
+        >>> "smtp" in breakers_of(app).desk.names()
+        True
+    """
     app = getattr(app, "_get_current_object", lambda: app)()
     breakers = _apps.get(app)
     if breakers is None:

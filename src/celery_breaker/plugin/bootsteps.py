@@ -13,7 +13,7 @@ from celery_breaker.plugin import control  # noqa: F401  (registers what a worke
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.worker import WorkerSide
 
-__all__ = ["ConsumerStep", "WorkerStep", "on_worker_shutdown"]
+__all__ = ["ConsumerStep", "PauseStep", "WorkerStep", "on_worker_shutdown"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,22 @@ class ConsumerStep(bootsteps.StartStopStep):
         """The connection is gone, or the worker stops consuming."""
         if (side := _side_of(parent)) is not None:
             side.disconnected()
+
+
+class PauseStep(bootsteps.StartStopStep):
+    """Follows the task consumer: between its making and its first message, and until it is cancelled."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks", ConsumerStep)
+
+    def start(self, parent: Any) -> None:
+        """The tasks' queues are declared, and not consumed yet."""
+        if (side := _side_of(parent)) is not None:
+            side.pausing.connected(parent)
+
+    def stop(self, parent: Any) -> None:
+        """The task consumer is about to be cancelled."""
+        if (side := _side_of(parent)) is not None:
+            side.pausing.disconnected()
 
 
 def on_worker_shutdown(sender: Any = None, **_: Any) -> None:

@@ -41,7 +41,7 @@ _LABEL = 16
 _MOST_CHANGES = 12
 """Changes of the state that are listed, the first and the last of them."""
 
-_LEFT_OUT = ("admit_ramp",)
+_LEFT_OUT = ("admit_ramp", "defer_failures", "retry_budget")
 """Options that the simulation knows nothing of; each is off by default."""
 
 _CONCURRENCY = 4
@@ -146,9 +146,12 @@ def _policy(breakers: AppBreakers, name: str | None, options: Mapping[str, objec
     known = Policy() if name is None else _declared(breakers, name)
     fields = {field.name: getattr(known, field.name) for field in dataclasses.fields(known)}
     policy = Policy.from_options({**fields, **options})
-    if left_out := [name for name in _LEFT_OUT if getattr(policy, name)]:
+    without = {name: getattr(Policy(), name) for name in _LEFT_OUT}
+    if left_out := [name for name, default in without.items() if getattr(policy, name) != default]:
         click.echo(f"Not played through: {', '.join(left_out)}.", err=True)
-    return dataclasses.replace(policy, **dict.fromkeys(_LEFT_OUT, False))  # type: ignore[arg-type]
+    if policy.on_open == "pause":
+        click.echo("on_open='pause' is played through as 'park'.", err=True)
+    return dataclasses.replace(policy, **without)
 
 
 def _declared(breakers: AppBreakers, name: str) -> Policy:

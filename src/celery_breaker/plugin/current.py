@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import _state as celery_state
@@ -32,8 +34,7 @@ def _current_app() -> Celery | None:
     return app
 
 
-def _current_breakers() -> AppBreakers | None:
-    app = _current_app()
+def _breakers(app: Celery | None) -> AppBreakers | None:
     if app is None:
         return None
     from celery_breaker.plugin.app import breakers_of
@@ -42,15 +43,23 @@ def _current_breakers() -> AppBreakers | None:
 
 
 def _current_registry() -> Registry:
-    """The current app's registry; where there is no app, this process's memory."""
-    breakers = _current_breakers()
+    return _registry_of(_current_app())
+
+
+def _bound_registry() -> Callable[[], Registry]:
+    return partial(_registry_of, _current_app())
+
+
+def _registry_of(app: Celery | None) -> Registry:
+    """An app's registry; where there is no app, this process's memory."""
+    breakers = _breakers(app)
     return breakers.registry if breakers is not None else default.registry_at("memory://")
 
 
 def _current_desk() -> Desk | None:
-    breakers = _current_breakers()
+    breakers = _breakers(_current_app())
     return breakers.desk if breakers is not None else None
 
 
-default.provide(_current_registry)
+default.provide(_current_registry, bound=_bound_registry)
 desks.provide(_current_desk)

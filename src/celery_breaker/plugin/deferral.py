@@ -64,6 +64,8 @@ class Refused:
         ack: acknowledge it. gone: note that the broker has forgotten it already.
         connection: over which of this worker's connections it came; see `MainLoop.connections`.
         error: what it fails with, if it does and not with `BreakerOpen`.
+        acknowledged: the broker has been told that it was taken, so it is put, not moved, and in hand for good.
+        wait: seconds for which it stays parked if its breaker stays closed; ``None`` if only the breaker counts.
     """
 
     task: AnyTask
@@ -75,6 +77,8 @@ class Refused:
     connection: int
     cell: Cell | None = None
     error: Exception | None = None
+    acknowledged: bool = False
+    wait: float | None = None
 
     @property
     def name(self) -> str:
@@ -95,13 +99,25 @@ class Deferrer:
 
     Attributes:
         inline: work in the caller's thread: its loop would not notice that messages are gone.
+
+    Args:
+        unexpected: called when a task was parked by a breaker whose record does not say that some are.
     """
 
-    def __init__(self, app: Celery, registry: Registry, lot: Lot, *, loop: MainLoop) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        registry: Registry,
+        lot: Lot,
+        *,
+        loop: MainLoop,
+        unexpected: Callable[[], object] = lambda: None,
+    ) -> None:
         self._app = app
         self._registry = registry
         self._lot = lot
         self._loop = loop
+        self._unexpected = unexpected
         self._lock = threading.Lock()
         self._tries: Counter[int] = Counter()
         self._parked: deque[str] = deque()
@@ -128,13 +144,17 @@ class Deferrer:
         return taken
 
     def close(self) -> None:
-        """Finish what is in hand and stop."""
+        """Finish what is in hand and stop; once more for what the last tasks of a worker left."""
         self._background.stop()
+        if self._waiting:
+            self._background.turn()
+        if left := sum(refused.acknowledged for refused in self._waiting):
+            logger.error("the broker is away, so %d failed tasks that it had acknowledged cannot be parked: lost", left)
         self._lot.close()
 
     def _current(self, refused: Refused) -> bool:
         """Whether the message still is in this worker's hand, and not given out again by the broker."""
-        return refused.connection == self._loop.connections
+        return refused.acknowledged or refused.connection == self._loop.connections
 
     def _work(self) -> float:
         with self._lock:
@@ -175,6 +195,8 @@ class Deferrer:
             self._record(refused, move)
         if moves:
             self._lot.move([move for _, move in moves])
+        if any(refused.cell is not None and not refused.cell.record.draining for refused, _ in moves):
+            self._unexpected()
         for refused, move in moves:
             self._tell(refused, Note.of(move.headers).deferrals)
 
@@ -187,7 +209,8 @@ class Deferrer:
     def _move(self, refused: Refused, origin: str) -> Move:
         headers = refused.message.headers
         before = Note.of(headers)
-        note = before.again(breaker=refused.name, queue=origin, now=self._registry.link.now())
+        now, retries = self._registry.link.now(), headers.get("retries")
+        note = before.again(breaker=refused.name, queue=origin, now=now, wait=refused.wait, retries=retries)
         noted = note.on(headers)
         queue = parking_queue(refused.name)
         if refused.action == "retry":
@@ -200,6 +223,7 @@ class Deferrer:
             ack=partial(self._settle, refused, refused.ack),
             gone=partial(self._settle, refused, refused.gone),
             current=partial(self._current, refused),
+            acknowledged=refused.acknowledged,
         )
 
     def _eta(self, refused: Refused, note: Note) -> datetime:
@@ -222,7 +246,7 @@ class Deferrer:
         task, context = refused.task, context_of(refused.message)
         if not context.id:
             return
-        retry_after = self._registry.retry_after(refused.cell)
+        retry_after = self._registry.retry_after(refused.cell) if refused.wait is None else refused.wait
         probe = None if retry_after is None else datetime.now(timezone.utc) + timedelta(seconds=retry_after)
         meta = {
             "breaker": refused.name,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from celery_breaker.plugin import doctor_policies, doctor_setup, doctor_times
+from celery_breaker.plugin import doctor_pauses, doctor_policies, doctor_setup, doctor_times
 from celery_breaker.plugin.doctor_case import Check, Facts, Finding, Severity
 
 __all__ = ["CHECKS", "examine"]
 
-CHECKS: tuple[Check, ...] = (*doctor_setup.CHECKS, *doctor_times.CHECKS, *doctor_policies.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *doctor_setup.CHECKS,
+    *doctor_pauses.CHECKS,
+    *doctor_times.CHECKS,
+    *doctor_policies.CHECKS,
+)
 
 
 def examine(facts: Facts) -> list[Finding]:

@@ -154,6 +154,7 @@ class Facts:
         set_up: names that the settings declare, as opposed to tasks.
         workers: who is online; ``None`` if that cannot be asked on this broker.
         overdue: seconds since an open breaker should have been probed, by name.
+        pause_error: why a queue cannot be paused, or nothing.
         result_expires: seconds that results, or a chord's keys, are kept; ``None`` is for ever.
     """
 
@@ -165,6 +166,7 @@ class Facts:
     workers: tuple[WorkerFacts, ...] | None = None
     queues: tuple[QueueFacts, ...] = ()
     overdue: Mapping[str, float] = field(default_factory=dict)
+    pause_error: str = ""
     result_expires: float | None = None
     prefetch_multiplier: int = 4
     detects_quorum: bool = True

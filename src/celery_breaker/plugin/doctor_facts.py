@@ -16,6 +16,7 @@ from celery_breaker.errors import ConfigurationError, StoreError
 from celery_breaker.plugin.doctor_broker import broker_facts
 from celery_breaker.plugin.doctor_case import Facts, QueueFacts, StoreFacts, TaskFacts
 from celery_breaker.plugin.doctor_workers import workers_online
+from celery_breaker.plugin.pause_plan import pause_plan
 from celery_breaker.settings.urls import redacted, secrets_in, servers_of, shown
 from celery_breaker.stores.url import kind_of
 
@@ -56,6 +57,7 @@ def gather(breakers: AppBreakers, *, wait: float) -> Facts:
         workers=None if broker.error else workers_online(app, wait=wait),
         queues=tuple(_queues(conf, app.amqp.queues)),
         overdue=overdue,
+        pause_error=_pause_error(breakers),
         result_expires=_expiry(conf),
         prefetch_multiplier=int(conf.worker_prefetch_multiplier or 0),
         detects_quorum=bool(conf.get("worker_detect_quorum_queues", True)),
@@ -162,6 +164,14 @@ def _tasks(breakers: AppBreakers) -> Iterable[TaskFacts]:
             acks_late=bool(task.acks_late),
             keeps_result=not task.ignore_result and str(app.conf.result_backend or "disabled") not in _KEEPS_NOTHING,
         )
+
+
+def _pause_error(breakers: AppBreakers) -> str:
+    try:
+        pause_plan(breakers.policies, breakers.app.tasks)
+    except ConfigurationError as exc:
+        return str(exc)
+    return ""
 
 
 def _longest_delay(task: Any) -> float | None:

@@ -148,8 +148,7 @@ def quorum_queues(facts: Facts) -> Iterator[Finding]:
     quorum = {queue.name for queue in facts.queues if queue.quorum}
     if not quorum:
         return
-    parks = any(policy.on_open == "park" for policy in facts.policies.values())
-    if parks:
+    if any(policy.parks for policy in facts.policies.values()):
         yield hint(
             "quorum-queues",
             f"{some(sorted(quorum))} is replicated, but tasks are parked in classic queues, which are not",

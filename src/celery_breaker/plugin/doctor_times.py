@@ -115,7 +115,7 @@ def results_expire(facts: Facts) -> Iterator[Finding]:
         return
     guards = {name for task in facts.tasks if task.keeps_result for name in task.breakers}
     for name, policy in facts.policies.items():
-        if name not in guards or policy.on_open == "fail":
+        if name not in guards or (policy.on_open == "fail" and not policy.parks):
             continue
         waits = policy.max_deferral_age or policy.max_recovery_timeout
         if waits >= kept:

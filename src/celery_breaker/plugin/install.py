@@ -29,11 +29,12 @@ def install(app: Celery) -> None:
     if app in _installed:
         return
     _installed.add(app)
-    from celery_breaker.plugin.bootsteps import ConsumerStep, WorkerStep, on_worker_shutdown
+    from celery_breaker.plugin.bootsteps import ConsumerStep, PauseStep, WorkerStep, on_worker_shutdown
 
     celery_signals.worker_shutdown.connect(on_worker_shutdown, dispatch_uid="celery_breaker")
     app.steps["worker"].add(WorkerStep)
     app.steps["consumer"].add(ConsumerStep)
+    app.steps["consumer"].add(PauseStep)
 
 
 front.stand_in_the_way()

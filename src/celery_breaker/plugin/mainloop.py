@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from celery.worker import state as worker_state
+
 from celery_breaker.engine.news import isolated
 from celery_breaker.plugin import waker
 from celery_breaker.plugin.parking import origin_queue
 from celery_breaker.plugin.parking_redis import forget_locally
 
 if TYPE_CHECKING:
-    from kombu import Message
+    from kombu import Message, Queue
 
 __all__ = ["MainLoop"]
 
@@ -36,6 +38,8 @@ class MainLoop:
         self._waker: waker.Waker | None = None
         self._origins: dict[tuple[str, str, str], str] = {}
         self._forgotten: deque[Message] = deque()
+        self._remembered: dict[str, Queue] = {}
+        self._tags: dict[str, str] = {}
 
     @property
     def evented(self) -> bool:
@@ -57,6 +61,8 @@ class MainLoop:
         self._consumer = consumer
         self._origins.clear()
         self._forgotten.clear()  # of an earlier connection, whose loop may never have looked
+        self._remembered.clear()
+        self._tags.clear()
 
     def lost(self) -> None:
         """Its connection is gone."""
@@ -72,7 +78,14 @@ class MainLoop:
         if consumer.hub is None and not _is_solo(consumer):
             isolated(call)
         else:
-            consumer.call_soon(isolated, call)
+            self.turn(call)
+
+    def turn(self, call: Callable[[], object]) -> None:
+        """Run between two turns of the main loop and never beside it, as what uses its connection must: as soon as it
+        can, without an event loop within two seconds.
+        """
+        if self._consumer is not None:
+            self._consumer.call_soon(isolated, call)
             self.wake()
 
     def wake(self) -> None:
@@ -85,6 +98,12 @@ class MainLoop:
         if waker.needed(hub):
             self._waker = self._waker or waker.Waker()
             self._waker.register(hub)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task that came now would have to wait for a slot."""
+        pool = self._consumer.pool if self._consumer is not None else None
+        return pool is not None and len(worker_state.reserved_requests) >= pool.num_processes
 
     def run(self, request: Any) -> None:
         """Send a request to the pool the way the consumer does."""
@@ -119,6 +138,18 @@ class MainLoop:
         while self._forgotten:
             isolated(forget_locally, self._forgotten.popleft())
 
+    def remember(self, queue: Queue) -> None:
+        """This queue is about to be consumed no more; what came from it may be in hand still."""
+        self._remembered[queue.name] = queue
+        if tag := self._consumer.task_consumer._active_tags.get(queue.name):
+            self._tags[tag] = queue.name
+
+    def fetched(self, message: Message, queue: str) -> None:
+        """This message was taken from that queue, and not consumed."""
+        tag = f"celery-breaker.fetched:{queue}"
+        self._tags[tag] = queue
+        message.delivery_info = {**(message.delivery_info or {}), "consumer_tag": tag}
+
     def origin(self, message: Message) -> str | None:
         """The queue that a message came from; see `origin_queue`. Asks the broker once for each way that they come."""
         consumer, info = self._consumer, message.delivery_info or {}
@@ -128,7 +159,8 @@ class MainLoop:
         if way in self._origins:
             return self._origins[way]
         tags = {tag: queue for queue, tag in consumer.task_consumer._active_tags.items()}
-        origin = origin_queue(message, consumer.task_consumer.queues, tags)
+        queues = {**self._remembered, **{queue.name: queue for queue in consumer.task_consumer.queues}}
+        origin = origin_queue(message, list(queues.values()), {**self._tags, **tags})
         if origin is not None and len(self._origins) < _WAYS:
             self._origins[way] = origin
         return origin

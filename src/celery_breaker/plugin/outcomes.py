@@ -22,12 +22,12 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery_breaker.core.classify import judge_class
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.breaker import outcome_of
+from celery_breaker.engine.judging import outcome_of
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 from celery_breaker.errors import BreakerOpen
 
-__all__ = ["Ended", "cause_of", "neutral", "outcome_in_main"]
+__all__ = ["Ended", "cause_of", "lost_process", "neutral", "outcome_in_main", "outcome_in_pool"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Ended:
 
     exception: BaseException | None
     runtime: float | None
+    result: object = None
     ours: bool = False
     inside: bool = False
 
@@ -53,6 +54,11 @@ def neutral(exception: BaseException | None) -> bool:
     if isinstance(exception, Retry):
         return exception.exc is None
     return isinstance(exception, (Ignore, Reject, TaskRevokedError, Terminated, BreakerOpen))
+
+
+def lost_process(exception: BaseException | None) -> bool:
+    """Whether the pool process can have reported nothing: it hung, or is gone."""
+    return isinstance(exception, _PROCESS_LOST)
 
 
 def cause_of(exception: BaseException | None) -> BaseException | None:
@@ -65,19 +71,28 @@ def cause_of(exception: BaseException | None) -> BaseException | None:
 def outcome_in_main(ticket: Ticket, ended: Ended) -> Outcome | None:
     """The outcome to report, or ``None`` if the pool process has reported it."""
     exception, policy = ended.exception, ticket.cell.policy
-    if ended.inside and not isinstance(exception, _PROCESS_LOST):
+    if ended.inside and not lost_process(exception):
         return None
-    if neutral(exception) or (ended.ours and isinstance(exception, _PROCESS_LOST)):
+    if neutral(exception) or (ended.ours and lost_process(exception)):
         return Outcome(ticket, Verdict.NEUTRAL)
     cause = cause_of(exception)
     if isinstance(cause, (SystemExit, KeyboardInterrupt)):
         cause = WorkerLostError(repr(cause))
     if isinstance(cause, _HANGS):
         verdict = Verdict.NEUTRAL if judge_class(type(cause), policy) is Verdict.NEUTRAL else Verdict.FAILURE
-        return Outcome(ticket, verdict, reason=repr(cause)[:200])
+        return Outcome(ticket, verdict, reason=repr(cause)[:200], failed=verdict is Verdict.FAILURE)
     if isinstance(cause, UnpickleableExceptionWrapper):
         return Outcome(ticket, _judge_by_name(cause, policy), reason=f"{cause.exc_module}.{cause.exc_cls_name}")
     return outcome_of(ticket, exception=cause, duration=ended.runtime)
+
+
+def outcome_in_pool(ticket: Ticket, ended: Ended) -> Outcome:
+    """The outcome as the pool process sees it, where ``classify`` may run."""
+    if ticket.cell.policy.classify is None and (outcome := outcome_in_main(ticket, ended)) is not None:
+        return outcome
+    if neutral(ended.exception):
+        return Outcome(ticket, Verdict.NEUTRAL)
+    return outcome_of(ticket, exception=cause_of(ended.exception), result=ended.result, duration=ended.runtime)
 
 
 def _judge_by_name(wrapper: UnpickleableExceptionWrapper, policy: Policy) -> Verdict:

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from celery import Celery
     from kombu import Connection, Message
 
-__all__ = ["QUARANTINE", "Lot", "Move", "PortableLot", "origin_queue", "parked_task", "parking_queue", "release_queue"]
+__all__ = [
+    "QUARANTINE",
+    "Held",
+    "Lot",
+    "Move",
+    "PortableLot",
+    "Turn",
+    "origin_queue",
+    "parked_task",
+    "parking_queue",
+    "release_queue",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +45,9 @@ QUARANTINE = "celery_breaker.quarantine"
 _PREFIX = "celery_breaker.parked."
 _LONGEST = 200
 """Bytes of a queue's name; AMQP allows 255."""
+
+HELD_AT_ONCE = 200
+"""Messages that a release may put behind the others, because they have to wait."""
 
 _SHOWN = {"id": "id", "task": "task", "args": "argsrepr", "kwargs": "kwargsrepr"}
 
@@ -54,7 +68,8 @@ class Move:
     """One message in hand, on its way to ``queue`` with these headers.
 
     ``ack`` acknowledges it to the broker; ``gone`` notes that the broker has forgotten it already. ``current`` tells
-    whether it still is in hand: when its connection is lost, the broker gives it out again.
+    whether it still is in hand: when its connection is lost, the broker gives it out again. One that was
+    ``acknowledged`` before is in nobody else's hand, whatever becomes of its connection.
     """
 
     message: Message
@@ -63,6 +78,42 @@ class Move:
     ack: Callable[[], None]
     gone: Callable[[], None]
     current: Callable[[], bool] = lambda: True
+    acknowledged: bool = False
+
+
+Held = Callable[[Note], bool]
+"""Whether a parked message of this note has to wait, although its breaker is closed."""
+
+
+class Turn:
+    """One release: how many messages it may still look at, and which of them wait.
+
+    Args:
+        count: messages to release.
+        size: messages that are parked, so that none is looked at twice.
+        held: see `Lot.release`.
+    """
+
+    def __init__(self, count: int, size: int, held: Held | None) -> None:
+        self._release, self._look, self._spare = count, size, HELD_AT_ONCE
+        self._held = held
+
+    @property
+    def left(self) -> int:
+        """Messages that may be looked at before it has to be thought over again."""
+        return max(0, min(self._release, self._look)) if self._spare > 0 else 0
+
+    def waits(self, headers: object) -> bool:
+        """Whether a message has to wait."""
+        return self._held is not None and self._held(Note.of(headers))
+
+    def moved(self, waits: bool) -> None:
+        """Note that a message has been moved: behind the others if it ``waits``, else to where it came from."""
+        self._look -= 1
+        if waits:
+            self._spare -= 1
+        else:
+            self._release -= 1
 
 
 class Lot(Protocol):
@@ -96,11 +147,12 @@ class Lot(Protocol):
         """Messages that wait in the queues to which this lot last released this breaker's tasks; ``None`` before."""
         ...
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
         """Move up to ``count`` messages back to the queues they came from, oldest first; how many were moved.
 
-        ``ahead`` puts them before what waits there, where the transport can. What cannot be released goes to
-        `QUARANTINE` and does not count.
+        ``ahead`` puts them before what waits there, where the transport can. ``held`` says which have to wait: these
+        go behind what is parked, some 200 at the most, and each once. What cannot be released goes to `QUARANTINE` and
+        does not count.
         """
         ...
 
@@ -244,22 +296,27 @@ class PortableLot:
             return None
         return sum(self._count(queue) or 0 for queue in self._targets[name])
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
         """See `Lot.release`; ``ahead`` is beyond this way."""
-        if not self.size(name):
+        if not (size := self.size(name)):
             return 0
         parked = self._declare(parking_queue(name))
         targets: Counter[str] = Counter()
-        for _ in range(count):
+        turn = Turn(count, size, held)
+        while turn.left:
             message = parked.get()
             if message is None:
                 break
-            self._release_one(message, targets)
+            self._release_one(message, targets, parked.name, turn)
         if targets:
             self._targets[name] = targets
         return targets.total()
 
-    def _release_one(self, message: Message, targets: Counter[str]) -> None:
+    def _release_one(self, message: Message, targets: Counter[str], parked: str, turn: Turn) -> None:
+        turn.moved(waits := turn.waits(message.headers))
+        if waits:
+            self._send(message, parked, message.headers, then=message.ack)
+            return
         try:
             queue = release_queue(message.headers)
             self._check_exists(queue)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.connections import connected
-from celery_breaker.plugin.parking import Move, PortableLot, parked_task, parking_queue
+from celery_breaker.plugin.parking import Held, Move, PortableLot, Turn, parked_task, parking_queue
 from celery_breaker.status import ParkedTask
 
 if TYPE_CHECKING:
@@ -110,16 +110,14 @@ class AmqpLot(PortableLot):
         super().move(moves)
         self._sending().wait()
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
         """See `Lot.release`; ``ahead`` is beyond this way."""
         targets: Counter[str] = Counter()
-        left = min(count, self.size(name))
-        while left > 0:
-            messages = self._take(parking_queue(name), min(left, _AT_ONCE))
+        parked, turn = parking_queue(name), Turn(count, self.size(name), held)
+        while turn.left and (messages := self._take(parked, min(turn.left, _AT_ONCE))):
             for message in messages:
-                self._release_one(message, targets)
+                self._release_one(message, targets, parked, turn)
             self._sending().wait()
-            left = left - len(messages) if messages else 0
         if targets:
             self._targets[name] = targets
         return targets.total()

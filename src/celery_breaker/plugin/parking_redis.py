@@ -21,7 +21,7 @@ from kombu.utils.json import dumps, loads
 
 from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.note import HEADER, Note
-from celery_breaker.plugin.parking import QUARANTINE, Move, parked_task, parking_queue, release_queue
+from celery_breaker.plugin.parking import QUARANTINE, Held, Move, Turn, parked_task, parking_queue, release_queue
 from celery_breaker.status import ParkedTask, Waiting
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ for i = 0, #ARGV / 4 - 1 do
   local payload = ARGV[i * 4 + 3]
   if payload == "" then payload = tail[#tail - i] end
   local push = ARGV[i * 4 + 4] == "1" and "RPUSH" or "LPUSH"
-  redis.call(push, KEYS[1 + tonumber(ARGV[i * 4 + 2])], payload)
+  redis.call(push, KEYS[tonumber(ARGV[i * 4 + 2])], payload)
   redis.call("RPOP", KEYS[1])
 end
 return #ARGV / 4
 """
-"""The tail of a list to others, as long as it is what the caller saw. KEYS: parked, lists.
+"""The tail of a list to others, as long as it is what the caller saw. KEYS: lists, the parked one first.
 
 ARGV: digest, place of the list, payload ("" keeps it), "1" to go ahead of what waits; oldest first.
 """
@@ -122,8 +122,24 @@ class RedisLot:
     def move(self, moves: Sequence[Move]) -> None:
         """See `Lot.move`; one round trip for up to 200 messages of a channel."""
         for start in range(0, len(moves), _AT_ONCE):
-            if current := [move for move in moves[start : start + _AT_ONCE] if move.current()]:
-                self._move(current)
+            current = [move for move in moves[start : start + _AT_ONCE] if move.current()]
+            if put := [move for move in current if move.acknowledged]:
+                self._put(put)
+            if moved := [move for move in current if not move.acknowledged]:
+                self._move(moved)
+
+    def _put(self, moves: Sequence[Move]) -> None:
+        """Copies of what the broker no longer knows, over this lot's own connection: theirs may be long gone."""
+        channel = self._channel()
+        lists: dict[str, list[str]] = {}
+        for move in moves:
+            raw = {**cast("Any", move.message)._raw, "headers": dict(move.headers)}
+            lists.setdefault(_list_for(channel, move.queue, raw), []).append(dumps(raw))
+        with channel.conn_or_acquire() as client:
+            for name, payloads in lists.items():
+                client.lpush(name, *payloads)
+        for move in moves:
+            move.ack()
 
     def _move(self, moves: Sequence[Move]) -> None:
         channel = cast("Any", moves[0].message.channel)
@@ -164,34 +180,36 @@ class RedisLot:
             return None
         return sum(int(self._channel()._size(queue)) for queue in self._targets[name])
 
-    def release(self, name: str, count: int, *, ahead: bool = False) -> int:
+    def release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
         """See `Lot.release`; a message moves in one step, and the bytes of one that a worker parked do not change."""
         targets: Counter[str] = Counter()
-        left = count
-        while left > 0:
-            asked = min(left, _AT_ONCE)
-            seen, done = self._release(name, asked, targets, ahead=ahead)
-            left -= done
+        turn = Turn(count, count if held is None else self.size(name), held)
+        while turn.left:
+            asked = min(turn.left, _AT_ONCE)
+            seen, done = self._release(name, asked, targets, turn, ahead=ahead)
             if seen < asked or not done:  # the queue is empty, or somebody else is at work on it
                 break
         if targets:
             self._targets[name] = targets
         return targets.total()
 
-    def _release(self, name: str, count: int, targets: Counter[str], *, ahead: bool) -> tuple[int, int]:
+    def _release(self, name: str, count: int, targets: Counter[str], turn: Turn, *, ahead: bool) -> tuple[int, int]:
         channel = self._channel()
         parked = parking_queue(name)
         with channel.conn_or_acquire() as client:
             tail = client.lrange(_prefixed(channel, parked), -count, -1)
-        lists = _Places()
+        lists = _Places(parked)
         words: list[object] = []
         queues: list[str] = []
         for element in reversed(tail):
-            queue, payload, key = _destination(channel, element)
+            queue, payload, key = _destination(channel, element, parked, turn)
             queues.append(queue)
             words += [_digest(element), lists.place(key), payload, int(ahead)]
-        done = int(cast("int", _evaluate(channel, _RELEASE, [parked, *lists.names], words))) if tail else 0
-        targets.update(queue for queue in queues[:done] if queue != QUARANTINE)
+        done = int(cast("int", _evaluate(channel, _RELEASE, lists.names, words))) if tail else 0
+        for queue in queues[:done]:
+            turn.moved(queue == parked)
+            if queue not in (QUARANTINE, parked):
+                targets[queue] += 1
         return len(tail), done
 
     def purge(self, name: str) -> int:
@@ -202,8 +220,8 @@ class RedisLot:
 class _Places:
     """Numbers the lists of a script from 1."""
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
 
     def place(self, name: str) -> int:
         if name not in self.names:
@@ -217,8 +235,8 @@ def _list_for(channel: Any, queue: str, raw: Mapping[str, Any]) -> str:
     return str(channel._q_for_pri(queue, channel._get_message_priority(raw, reverse=False)))
 
 
-def _destination(channel: Any, element: bytes) -> tuple[str, str, str]:
-    """Queue, payload ("" for the element as it is) and list of a parked element."""
+def _destination(channel: Any, element: bytes, parked: str, turn: Turn) -> tuple[str, str, str]:
+    """Queue, payload ("" for the element as it is) and list that a parked element goes to; ``parked`` if it waits."""
     try:
         raw = loads(element)
         queue = release_queue(raw["headers"])
@@ -226,6 +244,8 @@ def _destination(channel: Any, element: bytes) -> tuple[str, str, str]:
             raise ValueError("it has no delivery tag or no delivery info")
         if not isinstance(raw.get("body"), str):
             raise ValueError("it has no body")
+        if turn.waits(raw["headers"]):
+            return parked, "", parked
         payload = _as_if_sent_to(queue, raw)
         return queue, payload, _list_for(channel, queue, raw)
     except Exception as exc:  # whatever is in there, it must not hold up what stands behind it

@@ -65,6 +65,10 @@ class Policies:
         """Whether the name is declared, or could come from a template."""
         return name in self.declared or any(pattern.fullmatch(name) for pattern, _ in self._patterns)
 
+    def guarding(self, name: str) -> list[str]:
+        """The tasks that this breaker, or breakers of this template, guard."""
+        return [task for task, names in self.guarded.items() if name in names]
+
     def names(self) -> list[str]:
         """Declared names that are not templates."""
         return [name for name in self.declared if not fields_of(name)]

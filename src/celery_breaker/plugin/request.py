@@ -15,8 +15,9 @@ from celery.worker.request import Request
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
+from celery_breaker.plugin.failures import Deferrable, FailureDeferred, first_failed
 from celery_breaker.plugin.inside import TICKETS
-from celery_breaker.plugin.outcomes import Ended, outcome_in_main
+from celery_breaker.plugin.outcomes import Ended, lost_process, outcome_in_main
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.guard import Guard
@@ -35,6 +36,8 @@ class GuardedRequest(Request):
 
     guard: ClassVar[Guard]
     tickets: tuple[Ticket, ...] | None = None
+    deferrable: Deferrable | None = None
+    deferred = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -44,14 +47,16 @@ class GuardedRequest(Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """See `celery.worker.request.Request`; every failure comes by here but hard time limits."""
-        if self.tickets:
-            self.settle(_exception_of(exc_info), runtime=None)
+        if self.tickets and self.settle(_exception_of(exc_info), runtime=None, recorded=False):
+            return None
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         """See `celery.worker.request.Request`; a soft limit shows as an exception, if the task lets it out."""
         if self.tickets and not soft:
-            self.settle(TimeLimitExceeded(timeout), runtime=None)
+            self.settle(TimeLimitExceeded(timeout), runtime=None, recorded=False)
+        if self.deferred and not soft:
+            return None
         return super().on_timeout(soft, timeout)
 
     @property
@@ -60,22 +65,60 @@ class GuardedRequest(Request):
         request: Any = self
         return bool(request._already_cancelled or request._already_revoked)
 
-    def settle(self, exception: BaseException | None, *, runtime: float | None) -> None:
-        """Hand over the outcome, once. Never raises."""
-        tickets, self.tickets = self.tickets, ()
-        registry = self.guard.registry
+    def settle(self, exception: BaseException | None, *, runtime: float | None, recorded: bool = True) -> bool:
+        """Hand over the outcome, once; whether the task is set aside, so that its end is not one. Never raises.
+
+        ``recorded``: the pool process has recorded how it ended, if it saw it end.
+        """
+        tickets, self.tickets = self.tickets or (), ()
+        try:
+            outcomes = self._outcomes(tickets, exception, runtime)
+            for outcome in outcomes:
+                self.guard.registry.report(replace(outcome, task=self.name, task_id=self.id))
+            self._set_aside(exception, outcomes, recorded=recorded)
+        except Exception:
+            logger.exception("the outcome of task %s[%s] is lost", self.name, self.id)
+        return self.deferred
+
+    def _outcomes(
+        self, tickets: tuple[Ticket, ...], exception: BaseException | None, runtime: float | None
+    ) -> list[Outcome]:
+        if isinstance(exception, FailureDeferred):
+            return exception.outcomes(tickets)
+        charge: Any = self.request_dict.get(TICKETS)
         ended = Ended(
             exception,
             runtime=runtime,
             ours=bool(getattr(worker_state, "should_terminate", None)) or self._called_off,
-            inside=TICKETS in self.request_dict,
+            inside=bool(charge and charge["reports"]),
         )
-        for ticket in tickets or ():
-            try:
-                if (outcome := outcome_in_main(ticket, ended)) is not None:
-                    registry.report(replace(outcome, task=self.name, task_id=self.id))
-            except Exception:
-                logger.exception("the outcome of task %s[%s] is lost", self.name, self.id)
+        return [outcome for ticket in tickets if (outcome := outcome_in_main(ticket, ended)) is not None]
+
+    def _set_aside(self, exception: BaseException | None, outcomes: list[Outcome], *, recorded: bool) -> None:
+        """Set the task aside if the pool decided so, or could not decide because it hung or died."""
+        if self.deferrable is None or self._already_revoked:  # type: ignore[attr-defined]
+            return
+        if isinstance(exception, FailureDeferred):
+            chosen: int | None = exception.chosen
+        elif recorded or not lost_process(exception) or self._celery_goes_on(exception):
+            return
+        else:
+            chosen = first_failed(outcomes, self.deferrable.names)
+        if chosen is not None:
+            self.guard.set_failure_aside(self, outcomes[chosen])
+            self.deferred = True
+
+    def _celery_goes_on(self, exception: BaseException | None) -> bool:
+        """Whether a lost process is no failure to Celery: the task had succeeded before, or is sent again."""
+        task: Any = self.task
+        if isinstance(exception, TimeLimitExceeded):
+            return False
+        if getattr(task, "retry_on_worker_lost", False):
+            retries: Any = self.request_dict.get("retries") or 0
+            if task.max_retries is None or retries < task.max_retries:
+                return True
+        succeeded = getattr(self, "_success_was_stored", None)
+        return bool(succeeded is not None and succeeded())
 
     def let_go(self) -> None:
         """The request will not run after all: its permits are free again."""
@@ -93,7 +136,7 @@ def _gated(execute: Any) -> Any:
             cell = guard.cell
             if cell is not None:
                 ticket = cell.ticket
-                if cell.passing and cell.known and not guard.judged_inside:
+                if cell.passing and cell.known and cell.direct:
                     self.tickets = (ticket,)
                 else:
                     guard.gate(self)
@@ -119,8 +162,8 @@ def _heard(on_success: Any) -> Any:
                 guard.registry.succeeded(tickets[0])
             else:
                 self.settle(None, runtime=failed__retval__runtime[2])
-        elif tickets:
-            self.settle(_exception_of(failed__retval__runtime[1]), runtime=failed__retval__runtime[2])
+        elif tickets and self.settle(_exception_of(failed__retval__runtime[1]), runtime=failed__retval__runtime[2]):
+            return None
         return on_success(self, failed__retval__runtime, **kwargs)
 
     return heard

@@ -28,8 +28,8 @@ class BreakerTask(SignedTask[P, R_co]):
             of either: the task is admitted only if all admit.
         breaker_options: options of `Policy`, for all breakers that it names.
         breaker_on_publish: what becomes of it when it is published, outside of a worker, while a breaker that it names
-            is open: ``"send"``, ``"raise"``, ``"park"``, or a callable of (exception, *args, **kwargs) (in a class, a
-            ``staticmethod``), or its dotted path. Unset, the app's setting of that name says.
+            is open: ``"send"``, ``"raise"``, ``"park"``, or a callable of (exception, \\*args, \\*\\*kwargs)
+            (in a class, a ``staticmethod``), or its dotted path. Unset, the app's setting of that name says.
 
     Example:
         >>> from celery import Celery

@@ -14,14 +14,16 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.plugin.aliases import AnyTask
+from celery_breaker.plugin.failures import Deferrable
 from celery_breaker.plugin.note import Note
 
 if TYPE_CHECKING:
     from kombu import Message
 
+    from celery_breaker.core.policy import Policy
     from celery_breaker.plugin.mainloop import MainLoop
 
-__all__ = ["Gated", "SetAside", "Turnstile"]
+__all__ = ["Gated", "SetAside", "Turnstile", "permit_lease"]
 
 _AFTER_HARD_LIMIT = 5.0
 """Seconds that a permit outlasts the task's hard time limit, for the news of it to arrive."""
@@ -37,6 +39,7 @@ class Gated(Protocol):
     id: str
     acknowledged: bool
     tickets: tuple[Ticket, ...] | None
+    deferrable: Deferrable | None
     time_limits: tuple[float | None, float | None]
 
     @property
@@ -91,7 +94,7 @@ class Turnstile:
         cell, rest = cells[0], cells[1:]
         connection = self._loop.connections
         if cell.known and self._in_vain(request, cell):
-            self._give_back(tickets)
+            self.give_back(tickets)
             self._loop.soon(partial(self._refused, request, cell))
             return
         self._held[cell.name] += 1
@@ -100,6 +103,17 @@ class Turnstile:
             self._loop.soon(partial(self._answered, request, cell, rest, tickets, ticket, connection))
 
         self._registry.ask(cell, answered, ttl=self._permit_ttl(cell, request))
+
+    def ask_budget(self, cell: Cell, then: Callable[[float | None], None]) -> None:
+        """Hold a request, a retry, until the reporter has asked this breaker's budget; then call ``then`` on the main
+        loop with the seconds until it may be asked again, or ``None`` if it may run. Not if its connection is lost.
+        """
+        connection = self._loop.connections
+
+        def answered(wait: float | None) -> None:
+            self._loop.soon(lambda: then(wait) if connection == self._loop.connections else None)
+
+        self._registry.ask_retry(cell, answered)
 
     def _in_vain(self, request: Gated, cell: Cell) -> bool:
         """Whether there is no permit to be hoped for; what was parked may have been released to get just that one."""
@@ -122,9 +136,9 @@ class Turnstile:
         self._held[cell.name] -= 1
         won = [*tickets, ticket] if ticket is not None else tickets
         if connection != self._loop.connections:
-            self._give_back(won)  # the broker gives this message out again
+            self.give_back(won)  # the broker gives this message out again
         elif ticket is None:
-            self._give_back(won)
+            self.give_back(won)
             self._refused(request, cell)
         elif rest:
             self.ask(request, rest, won)
@@ -139,11 +153,16 @@ class Turnstile:
             return
         self._loop.run(request)  # a fallback runs in the pool
 
-    def _give_back(self, tickets: list[Ticket]) -> None:
+    def give_back(self, tickets: list[Ticket]) -> None:
+        """Free the permits that are among these."""
         for ticket in tickets:
             if ticket.permit is not None:
                 self._registry.report(Outcome(ticket, Verdict.NEUTRAL))
 
     def _permit_ttl(self, cell: Cell, request: Gated) -> float:
-        hard = request.time_limits[0] or self._task.time_limit
-        return cell.policy.probe_timeout or (hard + _AFTER_HARD_LIMIT if hard else cell.policy.probe_lease)
+        return permit_lease(cell.policy, request.time_limits[0] or self._task.time_limit)
+
+
+def permit_lease(policy: Policy, hard: float | None) -> float:
+    """Seconds that a permit is leased to a task with this hard time limit."""
+    return policy.probe_timeout or (hard + _AFTER_HARD_LIMIT if hard else policy.probe_lease)

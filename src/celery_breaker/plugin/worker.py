@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from celery_breaker.core import tending
 from celery_breaker.core.record import Record
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.registry import Registry
@@ -18,10 +19,13 @@ from celery_breaker.plugin.events import Events
 from celery_breaker.plugin.guard import Guard
 from celery_breaker.plugin.inside import wrap_run
 from celery_breaker.plugin.mainloop import MainLoop
+from celery_breaker.plugin.pause_plan import pause_plan
+from celery_breaker.plugin.pausing import Pausing
 from celery_breaker.plugin.policies import Policies
 from celery_breaker.plugin.request import guarded_request
 from celery_breaker.plugin.steering import Steering
 from celery_breaker.plugin.strategy import guarded_strategy
+from celery_breaker.plugin.turnstile import permit_lease
 from celery_breaker.stores.message import MessageStore
 
 if TYPE_CHECKING:
@@ -47,16 +51,29 @@ class WorkerSide:
         self.registry.worker = hostname
         self.loop = MainLoop()
         self.events = Events(self.registry, send=self.loop.tell, monitored=lambda: self.loop.monitored)
-        self.deferrer = Deferrer(breakers.app, self.registry, breakers.open_lot(), loop=self.loop)
+        self._tending = Background(self._tend, name="celery-breaker-agent")
+        self.deferrer = Deferrer(
+            breakers.app, self.registry, breakers.open_lot(), loop=self.loop, unexpected=self._tending.wake
+        )
         self.agent = Agent(breakers, parked=self._take_parked)
+        self.pausing = self._open_pausing()
         self.steering = Steering(lambda: breakers.desk)
         self._asked_to_tend = False
-        self._backlogs: set[str] = set()
+        self._backlogs: dict[str, float] = {}
         self._stopping = False
         self._metrics: Served | None = None
-        self._tending = Background(self._tend, name="celery-breaker-agent")
         for name in self.policies.guarded:
             self._guard(breakers.app.tasks[name])
+
+    def _open_pausing(self) -> Pausing:
+        policies, tasks = self.policies, self.breakers.app.tasks
+        plan = pause_plan(policies, tasks)
+        leases = {
+            name: max(permit_lease(policies.of(name), tasks[task].time_limit) for task in policies.guarding(name))
+            for names in plan.values()
+            for name in names
+        }
+        return Pausing(self.registry, self.loop, plan=plan, guarded=policies.guarded, leases=leases)
 
     def _guard(self, task: AnyTask) -> None:
         guard = Guard(
@@ -65,11 +82,12 @@ class WorkerSide:
             policies=self.policies,
             loop=self.loop,
             deferrer=self.deferrer,
+            pausing=self.pausing,
             shared=self.breakers.derived.shared,
         )
         task.Request = guarded_request(_unguarded(task, "Request"), guard)  # type: ignore[assignment]
         task.Strategy = guarded_strategy(_unguarded(task, "Strategy"), guard)  # type: ignore[assignment]
-        if guard.has_fallback or guard.judged_inside:
+        if guard.has_fallback or guard.judged_inside or guard.defers:
             wrap_run(task)
 
     def start(self) -> None:
@@ -86,19 +104,22 @@ class WorkerSide:
         self.registry.meters.add(self.events)
         self.registry.reporter.start()
         self._tending.start()
+        self.pausing.start()
         self._metrics = exports.open_port(self.registry, self.breakers.settings)
 
     def stop(self) -> None:
         """Finish what is in hand and give back the agent's lease; tasks that still run are heard until `close`."""
         self._stopping = True
         self.steering.stop()
+        self.pausing.stop()
         self._tending.stop()
         self.agent.close()
         self.deferrer.close()
         self.events.stop()
 
     def close(self) -> None:
-        """The pool has ended: report what is left."""
+        """The pool has ended: set aside what failed last, and report what is left."""
+        self.deferrer.close()
         if self._metrics is not None:
             self._metrics.stop()
         self.breakers.forget()
@@ -145,11 +166,14 @@ class WorkerSide:
     def _take_parked(self) -> set[str]:
         """Breakers for which this process parked something, and whose record does not say so.
 
-        They may refuse no more, or the store was away and has never heard of their opening.
+        They may never have refused, or do no more; or the store was away and has never heard of their opening. Each
+        is looked at for a while: the agent may just have found its queue empty, and this view not have heard.
         """
-        self._backlogs |= self.deferrer.take_parked()
-        cells = [cell for name in self._backlogs if (cell := self.registry.cells.get(name))]
-        self._backlogs = {cell.name for cell in cells if not self.registry.current(cell)}
+        now = self.registry.clock()
+        self._backlogs |= dict.fromkeys(self.deferrer.take_parked(), now)
+        cells = {cell: at for name, at in self._backlogs.items() if (cell := self.registry.cells.get(name))}
+        kept = {cell: at for cell, at in cells.items() if now - at < tending.GRACE or not self.registry.current(cell)}
+        self._backlogs = {cell.name: at for cell, at in kept.items()}
         return {cell.name for cell in cells if not cell.record.draining}
 
 

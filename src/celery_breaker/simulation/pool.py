@@ -254,7 +254,7 @@ class Pool:
         if task.first is None:
             task.first = now
             counts.deferred += 1
-        if policy.on_open == "park":
+        if policy.on_open in ("park", "pause"):
             self._parked.append(task)
             counts.most_parked = max(counts.most_parked, len(self._parked))
             worker.parked = now

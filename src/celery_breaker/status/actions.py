@@ -40,7 +40,14 @@ def once(action: Action) -> Action:
 
 
 def force(mode: Mode, *, by: str, reason: str = "", expires_in: float | None = None) -> Action:
-    """Put an operator's word over the state, for ``expires_in`` seconds or until it is lifted."""
+    """Put an operator's word over the state, for ``expires_in`` seconds or until it is lifted.
+
+    Example:
+        >>> order = force(Mode.FORCED_OPEN, by="eve", reason="the mail host moves", expires_in=600)
+        >>> forced = order.step(Record(name="smtp"), 0.0)
+        >>> str(forced.mode), forced.override.expires, order.holds(forced)
+        ('forced_open', 600.0, True)
+    """
 
     def done(record: Record, now: float) -> bool:
         said = record.override

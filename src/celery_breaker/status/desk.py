@@ -37,6 +37,14 @@ class Desk:
 
     Raises:
         StoreError: from every method that reads or writes records, when the store cannot be reached.
+
+    Example:
+        What is open, and for how long, in code that has imported the app::
+
+            from celery_breaker.status.default import current_desk
+
+            desk = current_desk()
+            waits = {status.name: status.retry_after for status in desk.statuses(desk.names()) if not status.admits}
     """
 
     def __init__(

@@ -14,7 +14,7 @@ __all__ = ["WebOptions", "is_loopback", "users_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebOptions:
-    """The options of the dashboard, checked. Their `repr` shows no secret.
+    """The options of the dashboard, checked. Their ``repr`` shows no secret.
 
     Attributes:
         address: where it listens; any but a loopback address needs ``users`` or ``tokens``.

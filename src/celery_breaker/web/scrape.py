@@ -19,7 +19,7 @@ Exposition = Callable[[str], tuple[bytes, str]]
 
 
 def metrics_route(expose: Callable[[Sampler], Exposition]) -> BaseRoute:
-    """The route, for `create_app(routes=…)`; of one dashboard, for it keeps its exposition.
+    """The route, for ``create_app(routes=…)``; of one dashboard, for it keeps its exposition.
 
     Args:
         expose: called once, with the dashboard's sampler; `celery_breaker.metrics.prometheus.exposing`.

@@ -21,7 +21,7 @@ _SECONDS = (
     "probe_timeout",
     "max_deferral_age",
 )
-_SHARES = ("failure_rate", "slow_call_rate", "jitter")
+_SHARES = ("failure_rate", "slow_call_rate", "jitter", "retry_budget")
 
 _MOST = 0.8
 """Share of the failures from which on one worker stands out."""

@@ -26,7 +26,7 @@ class StoreContract(
     ModelContract,
     StoreAccess,
 ):
-    """All that is asked of a store. A subclass overrides the fixture `opener`, and, where it must, what is below.
+    """All that is asked of a store. A subclass overrides the fixture ``opener``, and, where it must, what is below.
 
     Attributes:
         across_processes: false for a store that other processes do not see; skips the tests that start some.
