@@ -1,8 +1,8 @@
 """Nodes in containers of a Docker engine: the same `Process` to a test, in a file system and a process tree of its own.
 
-`CELERY_BREAKER_NODES=containers` has `celery_setup` use these, of the image in `CELERY_BREAKER_IMAGE`; `make test-docker`
-builds it and sets both. Containers share the machine's network, so addresses are as ever; the tests' tree and the node's
-folder are there under the same names.
+`CELERY_BREAKER_NODES=containers` has `celery_setup` use these, of the image in `CELERY_BREAKER_IMAGE`; both are set by
+`make test-docker`, which builds the image. Containers share the machine's network, so addresses are as ever; the tests'
+tree and the node's folder are there under the same names.
 """
 
 from __future__ import annotations
