@@ -168,6 +168,16 @@ def test_a_retry_goes_back_to_its_queue_with_an_eta(world: World) -> None:
     assert world.lot.moved[0].headers["eta"]
 
 
+def test_the_main_loop_is_woken_to_acknowledge_what_was_parked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery hands an acknowledgement to its loop, which kombu before 5.7 leaves asleep for up to a second."""
+    acked_when_woken: list[list[str]] = []
+    waker = SimpleNamespace(wake=lambda: acked_when_woken.append(list(world.acked)))
+    monkeypatch.setattr(world.loop, "_waker", waker)
+    world.refuse("1")
+    world.work()
+    assert acked_when_woken == [["1"]]
+
+
 def test_what_was_parked_is_told_once(world: World) -> None:
     world.refuse("1")
     world.refuse("2")

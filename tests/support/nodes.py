@@ -16,6 +16,8 @@ Options, each with its default: `brokers` (both; the test runs once for each), `
 `celery_setup.broker` is a Redis of the test's own, or a virtual host in the session's RabbitMQ (then its `kill` and
 `restart` concern the whole server, so put it back). Otherwise everything is as pytest-celery documents it, and each
 of its fixtures can be overridden further.
+
+Under `make test-docker`, workers and Redis are containers instead, see `containers`; RabbitMQ stays a process.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,7 @@ from pytest_celery import (  # the fixtures among these work as they are
     default_worker_app,
 )
 
+from tests.support.containers import ContainedRedis, ContainedWorker, contained
 from tests.support.processes import Process
 from tests.support.servers import RabbitMQServer, RedisServer, rabbitmq_executables
 from tests.support.workers import APP, Worker, environment, track, worker_argv
@@ -265,13 +269,31 @@ def _redis_container(server: RedisServer) -> LocalRedis:
 
 
 @pytest.fixture
-def default_redis_broker(make_redis: Callable[[], RedisServer]) -> LocalRedis:
-    return _redis_container(make_redis())
+def make_redis_node(
+    make_redis: Callable[[], RedisServer], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], LocalRedis]]:
+    """`make_redis_node()` → a Redis of the test's own, a process or a container."""
+    with ExitStack() as stack:
+
+        def make() -> LocalRedis:
+            if not contained():
+                return _redis_container(make_redis())
+            server = ContainedRedis(tmp_path_factory.mktemp("redis"), executable="redis-server")
+            stack.callback(server.kill)
+            server.start(timeout=60)
+            return _redis_container(server)
+
+        yield make
 
 
 @pytest.fixture
-def default_redis_backend(make_redis: Callable[[], RedisServer]) -> LocalRedis:
-    return _redis_container(make_redis())
+def default_redis_broker(make_redis_node: Callable[[], LocalRedis]) -> LocalRedis:
+    return make_redis_node()
+
+
+@pytest.fixture
+def default_redis_backend(make_redis_node: Callable[[], LocalRedis]) -> LocalRedis:
+    return make_redis_node()
 
 
 @pytest.fixture
@@ -334,7 +356,7 @@ def start_worker_node(
             args=fleet.args,
             app=APP,
         )
-        worker = Worker(
+        worker = (ContainedWorker if contained() else Worker)(
             argv,
             name=name,
             hostname=hostname,
@@ -405,6 +427,7 @@ __all__ = [
     "default_worker_container",
     "default_worker_env",
     "fleet",
+    "make_redis_node",
     "pytest_generate_tests",
     "start_worker_node",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING
 from celery_breaker.core import machine, ramp, tending
 from celery_breaker.core.deferrals import held_back
 from celery_breaker.core.names import is_name
-from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.engine.news import about
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
 from celery_breaker.plugin import signals
+from celery_breaker.plugin.health import HealthChecks
 from celery_breaker.plugin.note import Note
 from celery_breaker.plugin.parking import Held, Lot
 
@@ -101,7 +100,6 @@ class _Probing:
 class _Memory:
     draining: dict[str, _Draining] = field(default_factory=dict)
     probing: dict[str, _Probing] = field(default_factory=dict)
-    checking: set[str] = field(default_factory=set)
 
 
 class Agent:
@@ -128,6 +126,7 @@ class Agent:
         self._lot: Lot | None = None
         self._holder = f"{self._registry.worker}:{os.getpid()}:{id(self):x}"
         self._memory = _Memory()
+        self._health = HealthChecks(self._registry)
         self._full_at = self._search_at = 0.0
         self._late: set[str] = set()
         self._complaints: dict[str, str] = {}
@@ -266,7 +265,7 @@ class Agent:
         if machine.due(record, now):
             record = self._registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
         if cell.policy.health_check is not None and _probes(record, now):
-            self._check_health(cell)
+            self._health.start(cell)
         left = machine.retry_after(cell.record, now) or self._interval
         return min(self._drain(cell, cell.record), max(left, 0.01))
 
@@ -290,7 +289,7 @@ class Agent:
     def _probe(self, cell: Cell, record: Record) -> float:
         """Have the service tried, if nobody is at it; seconds until it may be worth while to look again."""
         if cell.policy.health_check is not None:
-            self._check_health(cell)
+            self._health.start(cell)
             return tending.STEP
         probing = self._memory.probing.setdefault(cell.name, _Probing())
         key, now = (record.generation, record.successes), self._registry.clock()
@@ -308,31 +307,6 @@ class Agent:
             probing.at = now
             return tending.STEP
         return max(tending.STEP, self._open_lot().pace.again)
-
-    def _check_health(self, cell: Cell) -> None:
-        """Run the user's check in a thread of its own; one that hangs past the probe's timeout is a failure."""
-        checking = self._memory.checking
-        if cell.name in checking:
-            return
-        checking.add(cell.name)
-        generation = cell.record.generation
-        threading.Thread(
-            target=self._health_checked, args=(cell, generation), name="celery-breaker-health", daemon=True
-        ).start()
-
-    def _health_checked(self, cell: Cell, generation: int) -> None:
-        try:
-            healthy, reason = _healthy(cell.policy)
-            u = self._registry.random()
-
-            def step(record: Record, now: float) -> Record:
-                if record.generation != generation:
-                    return record
-                return machine.health_checked(record, cell.policy, healthy=healthy, now=now, u=u, reason=reason)
-
-            self._registry.change(cell, step)
-        finally:
-            self._memory.checking.discard(cell.name)
 
     # --- the backlog ------------------------------------------------------------------------------------------------
 
@@ -399,23 +373,3 @@ def _idle(record: Record) -> bool:
     """Nothing to tend: closed, nothing parked, no override that could expire."""
     lasting = record.override is None or record.override.expires is None
     return record.state is State.CLOSED and not record.draining and lasting
-
-
-def _healthy(policy: Policy) -> tuple[bool, str]:
-    """Run the health check; whether it passed, and what it said."""
-    check = policy.health_check
-    assert callable(check)
-    box: list[tuple[bool, str]] = []
-
-    def run() -> None:
-        try:
-            answer = check()
-        except Exception as exc:
-            box.append((False, f"health check failed: {exc!r}"[:200]))
-        else:
-            box.append((answer is None or bool(answer), "health check failed"))
-
-    thread = threading.Thread(target=run, name="celery-breaker-health-call", daemon=True)
-    thread.start()
-    thread.join(policy.probe_lease)
-    return box[0] if box else (False, "health check timed out")

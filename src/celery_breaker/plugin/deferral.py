@@ -204,6 +204,7 @@ class Deferrer:
         self._settled.add(id(refused))
         self._tries.pop(id(refused), None)
         how()
+        self._loop.wake()
 
     def _move(self, refused: Refused, origin: str) -> Move:
         headers = refused.message.headers

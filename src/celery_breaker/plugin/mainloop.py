@@ -86,8 +86,12 @@ class MainLoop:
         """
         if self._consumer is not None:
             self._consumer.call_soon(isolated, call)
-            if self._waker is not None:
-                self._waker.wake()
+            self.wake()
+
+    def wake(self) -> None:
+        """Have the loop look now at what it was given by `call_soon`, as Celery's own acknowledging is."""
+        if self._waker is not None:
+            self._waker.wake()
 
     def listen(self, hub: Any) -> None:
         """The consumer is about to enter this loop."""
