@@ -1,1 +1,17 @@
+"""Nodes for the tests with workers, and peace with Django where another test has imported it."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.support import django_stores
 from tests.support.nodes import *  # noqa: F403  (pytest-celery's fixtures, on local processes)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _django_can_be_looked_at() -> None:
+    """As it ends, a backend of pytest-celery looks at every object that there is; Django's must bear that."""
+    if "django.conf" in sys.modules:
+        django_stores.set_up()

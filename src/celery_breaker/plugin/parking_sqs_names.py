@@ -39,7 +39,7 @@ def parking_queue(name: str, *, fifo: bool = False, prefix: str = "") -> str:
         >>> parking_queue("smtp"), parking_queue("smtp", fifo=True)
         ('celery_breaker-parked-smtp', 'celery_breaker-parked-smtp.fifo')
         >>> parking_queue("webhook:a.example")
-        'celery_breaker-parked-webhook_a_example-11f49daa735bd37e'
+        'celery_breaker-parked-webhook_a_example-f4fa76f15df0ce09'
     """
     room = _LONGEST - len(prefix) - len(PREFIX) - len(FIFO)
     if room < _DIGEST:
