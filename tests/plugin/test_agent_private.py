@@ -11,6 +11,7 @@ from celery_breaker import Policy
 from celery_breaker.core.record import State
 from celery_breaker.engine.view import Cell
 from celery_breaker.plugin.agent import LEASE, Agent
+from celery_breaker.plugin.parking import Pace
 from celery_breaker.testing.waiting import eventually
 from tests.engine.world import World, fail, known
 
@@ -24,6 +25,8 @@ def world() -> World:
 
 class Lot:
     """A parking queue, and workers that take what is released at once."""
+
+    pace = Pace()
 
     def __init__(self, parked: int, *, parked_again: bool = False) -> None:
         self.waiting, self.parked_again = parked, parked_again
