@@ -122,6 +122,10 @@ def test_what_the_procfile_starts_rides_out_an_outage(shop: Shop) -> None:
         assert process.running, f"{name} ended:\n{process.tail()}"
 
 
+def test_its_own_tests_pass(shop: Shop) -> None:
+    shop.run("python", "manage.py", "test")
+
+
 def test_the_containers_run_what_the_procfile_runs() -> None:
     services = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
     in_containers = {command.split(" --", 1)[0] for service in services.values() if (command := service.get("command"))}
