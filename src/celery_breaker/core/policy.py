@@ -24,7 +24,7 @@ _COUNTS = ("max_failures", "min_workers", "half_open_calls", "success_threshold"
 _OPTIONAL_COUNTS = ("consecutive_failures", "max_deferrals")
 _RATES = ("failure_rate", "jitter")
 _SECONDS = ("recovery_timeout", "max_recovery_timeout")
-_SWITCHES = ("admit_ramp",)
+_SWITCHES = ("admit_ramp", "defer_failures")
 _OPTIONAL_SECONDS = ("slow_call_duration", "probe_timeout", "max_deferral_age")
 
 
@@ -120,8 +120,6 @@ class Policy:
                 raise ConfigurationError("slow_call_rate=0 would trip on any call; leave it out or set a share above 0")
         if self.retry_budget is not None:
             _check_rate("retry_budget", self.retry_budget)
-        if not isinstance(self.defer_failures, bool):
-            raise ConfigurationError(f"defer_failures={self.defer_failures!r} must be True or False")
         check_backoff(self.backoff)
         self._check_words()
         self._check_contradictions()
@@ -129,7 +127,7 @@ class Policy:
     def _check_words(self) -> None:
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
-                raise ConfigurationError(f"{name}={getattr(self, name)!r} must be true or false")
+                raise ConfigurationError(f"{name}={getattr(self, name)!r} must be True or False")
         if self.scope not in ("fleet", "worker"):
             raise ConfigurationError(f"scope={self.scope!r} is unknown; use 'fleet' or 'worker'")
         if isinstance(self.on_open, str):

@@ -133,7 +133,7 @@ class Registry(Views):
             return left
         try:
             allowed = allowance(self.totals(cell), cell.policy)
-            key, holder = retry_key(cell.name), f"{self.worker}:{os.urandom(8).hex()}"
+            key, holder = retry_key(cell.name), self._new_holder()
             lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=allowed.limit, ttl=allowed.ttl))
         except Exception:
             logger.exception("breaker %r: asking its retry budget failed", cell.name, extra={"breaker": cell.name})

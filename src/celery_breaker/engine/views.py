@@ -272,7 +272,7 @@ class Views:
             cell,
             generation=cell.record.generation,
             epoch=self._epoch_of(cell),
-            permit=f"{self.worker}:{os.urandom(8).hex()}",
+            permit=self._new_holder(),
         )
         key, holder, limit = permit_key(cell.name, ticket.generation), str(ticket.permit), cell.policy.half_open_calls
         lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=ttl))
@@ -300,12 +300,16 @@ class Views:
         """Take one of the places on the ramp that this process has, from memory."""
         return cell.places.take(self.clock())
 
+    def _new_holder(self) -> str:
+        """A name under which nobody holds a place in a lease yet."""
+        return f"{self.worker}:{os.urandom(8).hex()}"
+
     def _lease_places(self, cell: Cell) -> bool:
         """Take a share of the fleet's places on the ramp, and one of these; a round trip."""
         if self.full(cell):
             return False
         share = ramp.fresh(cell.record, cell.policy, now=self.link.now())
-        key, holder = f"{cell.name}:ramp", f"{self.worker}:{os.urandom(8).hex()}"
+        key, holder = f"{cell.name}:ramp", self._new_holder()
         until = self.clock() + share.seconds
         lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=share.limit, ttl=share.seconds))
         if lease:

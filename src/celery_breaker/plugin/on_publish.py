@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from celery.utils.imports import symbol_by_name
-
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.aliases import AnyTask
+from celery_breaker.plugin.paths import callable_at
 from celery_breaker.settings.on_publish import NAME, ON_PUBLISH, check_on_publish
 
 __all__ = ["OnPublish", "resolved", "said_by"]
@@ -32,17 +31,8 @@ def resolved(value: OnPublish, *, of: str = "") -> OnPublish:
     Raises:
         ConfigurationError: it is no word, or names nothing that can be called.
     """
-    where = f"task {of}: " if of else ""
     try:
         check_on_publish(value)
+        return value if not isinstance(value, str) or value in ON_PUBLISH else callable_at(value, option=NAME)
     except ConfigurationError as exc:
-        raise ConfigurationError(f"{where}{exc}") from None
-    if not isinstance(value, str) or value in ON_PUBLISH:
-        return value
-    try:
-        found = symbol_by_name(value)
-    except (ImportError, AttributeError, ValueError) as exc:
-        raise ConfigurationError(f"{where}{NAME}={value!r} cannot be imported: {exc}") from None
-    if not callable(found):
-        raise ConfigurationError(f"{where}{NAME}={value!r} is not callable")
-    return found  # type: ignore[no-any-return]
+        raise ConfigurationError(f"task {of}: {exc}" if of else str(exc)) from None

@@ -17,6 +17,7 @@ from celery_breaker.core.policy import ON_OPEN, Policy
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.arguments import parameters_of
 from celery_breaker.plugin.on_publish import OnPublish, resolved, said_by
+from celery_breaker.plugin.paths import callable_at
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -225,10 +226,4 @@ def _resolved(key: str, value: object) -> object:
         return value
     if key == "on_open" and value in ON_OPEN:
         return value
-    try:
-        found = symbol_by_name(value)
-    except (ImportError, AttributeError, ValueError) as exc:
-        raise ConfigurationError(f"{key}={value!r} cannot be imported: {exc}") from None
-    if not callable(found):
-        raise ConfigurationError(f"{key}={value!r} is not callable")
-    return found
+    return callable_at(value, option=key)
