@@ -47,6 +47,9 @@ _AT_ONCE = 200
 _LINGER = 0.002
 """Seconds in which messages gather, so that one round trip sets several aside; about what it takes to read a few."""
 
+_RECORD_AGAIN = 30.0
+"""Seconds without another try after a state could not be recorded: each may take as long as a backend's own retries."""
+
 _TRIES = 5
 """Attempts to record a failure, a second apart, before the task is let go without."""
 
@@ -121,7 +124,7 @@ class Deferrer:
         self._lock = threading.Lock()
         self._tries: Counter[int] = Counter()
         self._parked: deque[str] = deque()
-        self._recording_failed = False
+        self._records_from = 0.0
         self._waiting: deque[Refused] = deque()
         self._settled: set[int] = set()
         self._failing = False
@@ -131,7 +134,7 @@ class Deferrer:
     def submit(self, refused: Refused) -> None:
         """Take over a refused message. Never raises."""
         self._waiting.append(refused)
-        if self.inline:
+        if self.inline and not self._failing:  # else the caller would wait for a broker that is away, each time
             self._background.turn()
         if self._waiting:
             self._background.wake()
@@ -144,13 +147,16 @@ class Deferrer:
         return taken
 
     def close(self) -> None:
-        """Finish what is in hand and stop; once more for what the last tasks of a worker left."""
+        """Finish what is in hand and stop the thread; once more for what the last tasks of a worker could not leave."""
+        self.inline = True
         self._background.stop()
-        if self._waiting:
+        hangs = self._background.running  # it has the lock, and the connection
+        if self._waiting and not hangs:
             self._background.turn()
         if left := sum(refused.acknowledged for refused in self._waiting):
             logger.error("the broker is away, so %d failed tasks that it had acknowledged cannot be parked: lost", left)
-        self._lot.close()
+        if not hangs:
+            self._lot.close()
 
     def _current(self, refused: Refused) -> bool:
         """Whether the message still is in this worker's hand, and not given out again by the broker."""
@@ -244,15 +250,15 @@ class Deferrer:
         if refused.ignores_result or refused.cell is None:
             return
         task, context = refused.task, context_of(refused.message)
-        if not context.id:
+        if not context.id or self._registry.clock() < self._records_from:
             return
         try:
             task.backend.store_result(context.id, self._info(refused, refused.cell, move), DEFERRED, request=context)
-            self._recording_failed = False
+            self._records_from = 0.0
         except Exception as exc:
-            if not self._recording_failed:
+            if not self._records_from:
                 logger.warning("the state %s cannot be stored; tasks are parked all the same: %r", DEFERRED, exc)
-            self._recording_failed = True
+            self._records_from = self._registry.clock() + _RECORD_AGAIN
 
     def _info(self, refused: Refused, cell: Cell, move: Move) -> dict[str, object]:
         """What the result of a deferred task tells."""
