@@ -102,7 +102,7 @@ def _judge_by_name(wrapper: UnpickleableExceptionWrapper, policy: Policy) -> Ver
         found: object = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError):
+    except Exception:  # whatever a module does as it is imported
         found = None
     if isinstance(found, type) and issubclass(found, BaseException):
         return judge_class(found, policy)
