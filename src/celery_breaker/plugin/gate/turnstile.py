@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from celery.exceptions import TaskRevokedError
 
 from celery_breaker.core.machine import Admission
-from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.registry import Outcome, Registry
+from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.gate.failures import Deferrable
@@ -156,8 +155,7 @@ class Turnstile:
     def give_back(self, tickets: list[Ticket]) -> None:
         """Free the permits that are among these."""
         for ticket in tickets:
-            if ticket.permit is not None:
-                self._registry.report(Outcome(ticket, Verdict.NEUTRAL))
+            self._registry.unused(ticket)
 
     def _permit_ttl(self, cell: Cell, request: Gated) -> float:
         return permit_lease(cell.policy, request.time_limits[0] or self._task.time_limit)
