@@ -17,7 +17,12 @@ _LONGEST = 500
 
 
 class Book(str, enum.Enum):
-    """Which of a breaker's two books; failures are many, and must not push its changes out."""
+    """Which of a breaker's two books; failures are many, and must not push its changes out.
+
+    Example:
+        >>> Book.HISTORY.keep, Book.FAILURES.keep
+        (100, 20)
+    """
 
     HISTORY = "history"
     FAILURES = "failures"
@@ -31,7 +36,12 @@ class Book(str, enum.Enum):
 
 
 class Event(str, enum.Enum):
-    """What an entry tells."""
+    """What an entry tells.
+
+    Example:
+        >>> Event("purged") is Event.PURGED
+        True
+    """
 
     TRANSITION = "transition"
     """The breaker moved to the state ``what``."""
@@ -62,6 +72,10 @@ class Entry:
         reason: why, in words.
         by: the operator, or the worker.
         task, task_id: whose call failed.
+
+    Example:
+        >>> Entry(at=1.5, event=Event.RELEASED, count=3, by="eve").count
+        3
     """
 
     at: float

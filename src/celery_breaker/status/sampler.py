@@ -49,6 +49,10 @@ class Seen:
         statuses: of all breakers, by name.
         workers: ``None`` if they cannot be asked.
         error: why the last look failed; empty if it did not. What was seen before then stays.
+
+    Example:
+        >>> Seen().number
+        0
     """
 
     number: int = 0
@@ -68,6 +72,13 @@ class Sampler:
         interval: seconds between two looks; more where one takes long.
         clock: of the process, in seconds.
         ask_workers: ask the workers too, now and then, over remote control.
+
+    Example:
+        For a board of your own::
+
+            sampler = Sampler(current_desk())
+            sampler.listen(lambda seen: board.show(seen.statuses, seen.error))
+            sampler.start()
     """
 
     def __init__(

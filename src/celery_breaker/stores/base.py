@@ -16,7 +16,12 @@ __all__ = ["Snapshot", "Store"]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Records as of ``now`` by the store's clock; a name that was never written has a fresh record of version 0."""
+    """Records as of ``now`` by the store's clock; a name that was never written has a fresh record of version 0.
+
+    Example:
+        >>> Snapshot(100.0, {"smtp": Record(name="smtp")}).records["smtp"].version
+        0
+    """
 
     now: float
     records: Mapping[str, Record]
@@ -27,6 +32,16 @@ class Store(Protocol):
     (and nothing else) when the store cannot be reached or does not answer in time.
 
     Lua and SQL carry no thresholds and no transitions: what a total means is decided in ``core``.
+
+    Example:
+        >>> from celery_breaker.stores.url import open_store
+        >>> store = open_store("memory://")
+        >>> store.swap(Record(name="smtp", reason="a test"), expected=0)
+        True
+        >>> store.swap(Record(name="smtp", reason="who read before that"), expected=0)
+        False
+        >>> store.read(["smtp"]).records["smtp"].reason
+        'a test'
     """
 
     url: str

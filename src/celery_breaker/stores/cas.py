@@ -39,7 +39,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where a value is kept: what it is, and of which breaker or lease; its name is any text, some 250 characters."""
+    """Where a value is kept: what it is, and of which breaker or lease; its name is any text, some 250 characters.
+
+    Example:
+        >>> Key("record", "smtp").kind
+        'record'
+    """
 
     kind: Kind
     name: str
@@ -50,6 +55,10 @@ class Held:
     """A value as it was read; ``token`` marks this very write of it.
 
     No other write of the key ever has the same, not even after the value was removed and written anew.
+
+    Example:
+        >>> Held("a text", token=7).token
+        7
     """
 
     text: str
@@ -58,14 +67,25 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Values as of ``now`` by the database's clock, in seconds; keys without a value are left out."""
+    """Values as of ``now`` by the database's clock, in seconds; keys without a value are left out.
+
+    Example:
+        >>> Loaded(100.0, {}).values.get(Key("record", "smtp"))
+    """
 
     now: float
     values: Mapping[Key, Held]
 
 
 class Values(Protocol):
-    """What a database has to offer. Thread-safe; every method raises `StoreError`, and nothing else, when it fails."""
+    """What a database has to offer. Thread-safe; every method raises `StoreError`, and nothing else, when it fails.
+
+    Example:
+        How `CasStore` writes, whoever else does::
+
+            held = values.load([key]).values.get(key)
+            written = values.save(key, text, over=held, ttl=None)
+    """
 
     url: str
     """Where it is, without credentials; fit for logs."""
@@ -112,6 +132,13 @@ class CasStore:
 
     Raises:
         StoreError: from every method, when the database cannot be reached or fails.
+
+    Example:
+        A store of your own; ``MyValues`` has the methods of `Values`::
+
+            class MyStore(CasStore):
+                def __init__(self, url, prefix="celery-breaker"):
+                    super().__init__(MyValues(url, prefix))
     """
 
     def __init__(

@@ -22,6 +22,11 @@ class Console:
     Attributes:
         owned: the sampler is this dashboard's, which starts and stops it.
         farewells: called as the server goes down, so that streams end; from the event loop.
+
+    Example:
+        What the dashboard saw last::
+
+            create_app(current_desk()).state.console.sampler.seen.statuses
     """
 
     desk: Desk
