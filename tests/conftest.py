@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Before the plugins: they import each other, and what is imported already cannot be rewritten any more.
+pytest.register_assert_rewrite("tests.support")
+
 pytest_plugins = [
     "tests.support.redis_topologies",
     "tests.support.servers",

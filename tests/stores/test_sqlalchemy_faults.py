@@ -24,6 +24,7 @@ from celery_breaker.stores.sqlalchemy import SQLAlchemyStore, table
 from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
 from tests.stores.sql import Database, closing, hang, new_database, values_of
 from tests.support.forks import held_by_a_thread, in_child
+from tests.support.servers import lent
 from tests.support.servers_mariadb import MariaDBServer, new_mariadb
 from tests.support.servers_postgres import PostgresServer, new_postgres
 from tests.support.waiting import eventually
@@ -46,14 +47,8 @@ def frail(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PostgresServer | MariaDBServer]:
     """A server that a test may kill or freeze, and leaves running."""
-    if request.param == "mariadb":
-        mariadb = new_mariadb(tmp_path_factory.mktemp("mariadb"))
-        yield mariadb
-        mariadb.kill()
-    else:
-        postgres = new_postgres(tmp_path_factory.mktemp("postgres"))
-        yield postgres
-        postgres.remove()
+    new: Any = new_mariadb if request.param == "mariadb" else new_postgres
+    yield from lent(new, tmp_path_factory, request.param)
 
 
 @contextmanager

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
+import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.support.waiting import eventually
@@ -23,13 +25,29 @@ from tests.support.waiting import eventually
 _LIVE: set[Process] = set()
 _PARENT = os.getpid()
 
+_PORTS = range(11_000, 21_000)
+"""Below those that Linux gives to clients, and 10,000 below as many that nodes of a cluster of Redis take besides."""
+
+
+def _in_turn() -> Iterator[int]:
+    """The ports of this process: a share where pytest runs in several, and each after all the others."""
+    share = len(_PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = share * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ours = _PORTS[first : first + share]
+    begin = random.randrange(share)  # there may be another run on this machine
+    return itertools.cycle([*ours[begin:], *ours[:begin]])
+
+
+_ports = _in_turn()
+
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port on loopback that nobody listens on now, and that will not be had from here again for long."""
+    for port in _ports:
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports have no end")
 
 
 def _with_parent(argv: Sequence[str]) -> list[str]:
