@@ -33,6 +33,8 @@ class MariaDBServer(SQLServer):
     engine = "django.db.backends.mysql"
     database = "breaker"
     password = "my-pass:word"
+    listing = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
+    ending = "KILL {}"
 
     def __init__(self, folder: Path, *args: str, executable: str, installer: str) -> None:
         self.port = free_port()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -39,6 +38,8 @@ class PostgresServer(SQLServer):
     engine = "django.db.backends.postgresql"
     database = "postgres"
     password = "pg-pass:word"
+    listing = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ending = "SELECT pg_terminate_backend({})"
 
     def __init__(self, folder: Path, *, bin_folder: Path, settings: Mapping[str, str]) -> None:
         self.port = free_port()
@@ -94,19 +95,10 @@ class PostgresServer(SQLServer):
 
         return psycopg.OperationalError
 
-    def pause(self) -> None:
-        """Freeze it with the processes that serve its clients."""
-        self._signal_all(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal_all(signal.SIGCONT)
-
-    def _signal_all(self, signum: int) -> None:
-        if not self.running:
-            return
-        for process in (leader := psutil.Process(self.pid), *leader.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signum)
+    def _family(self) -> list[psutil.Process]:
+        """With the processes that serve its clients."""
+        [leader] = super()._family()
+        return [leader, *leader.children(recursive=True)]
 
     def stop(self, timeout: float = 15.0) -> int | None:
         """Shut down without waiting for clients to leave, which SIGTERM would."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from tests.support.servers import Server, numbers
+from tests.support.waiting import eventually
 
 
 class SQLServer(Server):
@@ -20,6 +22,10 @@ class SQLServer(Server):
     """The one that is there from the start."""
     login: ClassVar[str] = "breaker"
     password: ClassVar[str]
+    listing: ClassVar[str]
+    """What gives the numbers of the connections to a database, but for the one that asks."""
+    ending: ClassVar[str]
+    """What ends the one of a number."""
 
     @property
     def url(self) -> str:
@@ -52,8 +58,25 @@ class SQLServer(Server):
 
     def execute(self, statement: str, database: str = "") -> None:
         """One statement, committed at once."""
-        with contextlib.closing(self._connect(database or self.database)) as connection:
-            connection.cursor().execute(statement)
+        with self._cursor(database or self.database) as cursor:
+            cursor.execute(statement)
+
+    def clients(self, database: str) -> set[int]:
+        """Numbers of the connections to this database."""
+        with self._cursor(database) as cursor:
+            cursor.execute(self.listing)
+            return {int(number) for (number,) in cursor.fetchall()}
+
+    def cut(self, database: str) -> None:
+        """Have it end all connections to this database, as it does with those that were idle for long."""
+        for number in self.clients(database):
+            self.execute(self.ending.format(number))
+        eventually(lambda: not self.clients(database))
+
+    @contextlib.contextmanager
+    def _cursor(self, database: str) -> Iterator[Any]:
+        with contextlib.closing(self._connect(database)) as connection:
+            yield connection.cursor()
 
     def _connect(self, database: str) -> Any:
         """The driver's connection, which commits each statement. Raises `_refusal` where the server is not there."""
