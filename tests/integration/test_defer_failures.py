@@ -149,7 +149,7 @@ def test_a_hang_and_a_lost_process_are_deferred_too(
 
 @pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])
 @pytest.mark.parametrize("broker", BROKERS)
-def test_in_every_pool(start: Start, service: Service, pool: str, broker: str) -> None:
+def test_tasks_that_failed_come_back_in_every_pool(start: Start, service: Service, pool: str, broker: str) -> None:
     worker = start(OPENS, broker=broker, pool=pool, concurrency=4)
     seen = breaker_in(worker.app, "svc")
     tripped(seen, service)
