@@ -47,7 +47,9 @@ def test_a_broker_can_be_restarted(celery_setup: CeleryTestSetup, audit: Audit) 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_a_worker_of_any_pool_takes_tasks_and_stops_in_order(worker_factory: WorkerFactory, broker: str, pool: str) -> None:
+def test_a_worker_of_any_pool_takes_tasks_and_stops_in_order(
+    worker_factory: WorkerFactory, broker: str, pool: str
+) -> None:
     worker = worker_factory(broker=broker, pool=pool, concurrency=2, queues=["fast", "slow"])
     assert worker.app.current_task is None
     assert add.apply_async((2, 3), queue="slow").get(timeout=20) == 5

@@ -82,12 +82,14 @@ def test_an_idle_worker_asks_for_nothing_but_its_tasks(
     def asks_the_store_again(times: int) -> None:
         """The agent has its rounds, and the views theirs, each of a second and of at least one command."""
         before = commands(redis_server)
-        eventually(lambda: commands(redis_server) >= before + times, "the worker should look into its store", timeout=60)
+        eventually(
+            lambda: commands(redis_server) >= before + times, "the worker should look into its store", timeout=60
+        )
 
-    asks_the_store_again(6)
+    asks_the_store_again(8)
     assert sqs_server.recorded()[("ListQueues", "celery_breaker-parked-")] == 1, "once an hour, for tasks left behind"
     sqs_server.record()
-    asks_the_store_again(10)
+    asks_the_store_again(14)
     requests = sqs_server.recorded()
     assert requests.pop(("ReceiveMessage", "celery")) > 0
     assert not requests

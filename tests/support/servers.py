@@ -116,7 +116,8 @@ class RabbitMQServer(Server):
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
             f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.http_port}\n"
-            "collect_statistics_interval = 1000\ndisk_free_limit.absolute = 1MB\nlog.console = true\nlog.console.level = warning\nlog.file = false\n"
+            "collect_statistics_interval = 1000\ndisk_free_limit.absolute = 1MB\n"
+            "log.console = true\nlog.console.level = warning\nlog.file = false\n"
         )
         (folder / "plugins").write_text("[rabbitmq_management].\n")
         (folder / "env.conf").write_text("")  # else the one in /etc is read
