@@ -14,8 +14,9 @@ from starlette.routing import Mount, Route
 from celery_breaker import BreakerTask
 from celery_breaker.core.policy import ON_OPEN, Policy
 from celery_breaker.core.record import Mode
-from celery_breaker.plugin import control, maintenance, signals
+from celery_breaker.plugin import maintenance, signals
 from celery_breaker.plugin.cli import breaker
+from celery_breaker.plugin.worker import control
 from celery_breaker.plugin.worker.events import Events
 from celery_breaker.settings import DEFAULTS
 from celery_breaker.status import actions
