@@ -128,9 +128,7 @@ class Breaker(AsyncFace):
 
         An open breaker whose time has come stays open until somebody calls; test `retry_after` to know whether to.
         """
-        record = self._fresh()
-        forced = machine.mode_at(record, self._own()[0].link.now()) is Mode.FORCED_OPEN
-        return State.OPEN if forced else record.state
+        return machine.state_at(self._fresh(), self._own()[0].link.now())
 
     @property
     def mode(self) -> Mode:
