@@ -98,14 +98,18 @@ _OVERRIDE_FIELDS = frozenset(field.name for field in dataclasses.fields(Override
 
 
 def encode(record: Record) -> str:
-    """The record as JSON. The version travels beside it: it belongs to the store."""
+    """The record as JSON. The version travels beside it: it belongs to the store.
+
+    Half a surrogate, which a text may have that came from a command line, is escaped: no store could write it.
+    """
     data = dataclasses.asdict(record)
     del data["version"]
     if record.tuning:
         data["tuning"] = dict(record.tuning)
     else:
         del data["tuning"]
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def decode(data: str | bytes, *, version: int) -> Record:
