@@ -68,7 +68,7 @@ def force(mode: Mode, *, by: str, reason: str = "", expires_in: float | None = N
 def auto(*, by: str = "") -> Action:
     """Lift the override."""
     return Action(
-        lambda record, now: machine.override(record, Mode.AUTO, now=now) if record.override else record,
+        lambda record, now: machine.override(record, Mode.AUTO, now=now),
         lambda record: record.mode is Mode.AUTO,
         by,
     )
