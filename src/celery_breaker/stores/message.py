@@ -20,7 +20,7 @@ from celery_breaker.core.lease import Lease
 from celery_breaker.core.merge import Mark, Said, merge, news, written
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
-from celery_breaker.stores.base import Snapshot
+from celery_breaker.stores.base import Snapshot, window_ttl
 
 __all__ = ["Alone", "MessageStore", "Note", "Peers"]
 
@@ -28,9 +28,6 @@ SETTLE = 0.08
 """Seconds for which a claim waits for an earlier one that is still under way."""
 
 _LONGEST_LEASE = 86_400.0
-
-_KEPT = 3600.0
-"""Seconds that a window outlives its last call, at the least; count windows have no span in time."""
 
 _SWEEP = 60.0
 """Seconds between two looks for windows and claims that are over."""
@@ -154,8 +151,7 @@ class MessageStore:
             counts, _ = self._counts.get(name) or (Counts(), 0.0)
             totals = counts.tally(delta, window, generation=generation, worker=worker, now=now)
             if delta.calls:
-                span = 0.0 if window.by_calls else window.span
-                self._counts[name] = counts, now + max(_KEPT, 2 * span)
+                self._counts[name] = counts, now + window_ttl(window)
             return totals
 
     def swap(self, record: Record, *, expected: int) -> bool:
