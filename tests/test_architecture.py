@@ -74,6 +74,14 @@ def test_the_layers_are_those_of_the_import_contract() -> None:
     assert set().union(*told) == rooms()
 
 
+def test_all_of_the_plugin_is_named_in_the_order_of_its_own_layers() -> None:
+    told = [name for row in table(PAGE, "## Inside the plugin") for name in ticked(row[0])]
+    layers = [named(layer) for layer in CONTRACTS["inside-the-plugin"]["layers"]]
+    place = {name: next(at for at, layer in enumerate(layers) if name in layer) for name in told}
+    assert sorted(told) == sorted(set().union(*layers))
+    assert [place[name] for name in told] == sorted(place.values())
+
+
 def test_each_driver_is_where_the_import_contract_lets_it_be() -> None:
     told = {
         (driver, place) for row in table(PAGE, "## Drivers") for driver in ticked(row[0]) for place in ticked(row[1])

@@ -17,7 +17,7 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.cli import breaker
-from celery_breaker.plugin.events import Events
+from celery_breaker.plugin.worker.events import Events
 from celery_breaker.settings import DEFAULTS
 from celery_breaker.status import actions
 from celery_breaker.testing import contract

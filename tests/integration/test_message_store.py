@@ -15,7 +15,7 @@ from celery import Celery
 
 from celery_breaker.core.record import State
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.peers import BusPeers
+from celery_breaker.plugin.bus.peers import BusPeers
 from tests.chaos.held import QUIET, fleet
 from tests.integration import guarded
 from tests.support.breakers import QUICK, breaker_in, tripped

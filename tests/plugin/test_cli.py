@@ -15,11 +15,13 @@ from click.testing import Result
 
 from celery_breaker.core.record import Mode, Override, Record, State
 from celery_breaker.errors import StoreError
-from celery_breaker.plugin import cli_format, cli_watch, signals
+from celery_breaker.plugin import signals
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.cli import breaker
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import QUARANTINE, parking_queue
+from celery_breaker.plugin.cli import format as cli_format
+from celery_breaker.plugin.cli import watch as cli_watch
+from celery_breaker.plugin.parking.lot import QUARANTINE, parking_queue
+from celery_breaker.plugin.parking.note import Note
 from celery_breaker.status import Status, desk, words
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.redis import RedisStore
@@ -615,8 +617,8 @@ def test_importing_the_entry_point_lets_settings_attach_breakers(tmp_path: Path)
     code = (
         "from celery import signals; before = len(signals.worker_init.receivers); import celery_breaker.plugin.cli;"
         "import sys; assert len(signals.worker_init.receivers) > before;"
-        "ours = [name for name in sys.modules if name.startswith('celery_breaker.plugin.cli_')];"
-        "assert ours == ['celery_breaker.plugin.cli_options'], 'imports too much'"
+        "ours = [name for name in sys.modules if name.startswith('celery_breaker.plugin.cli.')];"
+        "assert [name.split('.')[-1] for name in ours] == ['commands', 'options'], 'imports too much'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=30)
 

@@ -14,10 +14,10 @@ from kombu import Message
 from celery_breaker.core import machine
 from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin.deferral import Deferrer, Refused, close_stale_database_connections
+from celery_breaker.plugin.gate.deferral import Deferrer, Refused, close_stale_database_connections
 from celery_breaker.plugin.mainloop import MainLoop
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Move
+from celery_breaker.plugin.parking.lot import Move
+from celery_breaker.plugin.parking.note import Note
 from celery_breaker.stores.memory import MemoryStore
 
 

@@ -12,7 +12,7 @@ from celery_breaker import Policy
 from celery_breaker.core import machine
 from celery_breaker.core.record import Mode, State
 from celery_breaker.core.verdict import Verdict
-from celery_breaker.plugin.pausing import Pausing
+from celery_breaker.plugin.pausing.pausing import Pausing
 from tests.engine.world import SilentReporter, World, end, fail, known
 
 POLICY = Policy(max_failures=3, failure_rate=0, recovery_timeout=30, jitter=0, on_open="pause")

@@ -16,10 +16,11 @@ from celery_breaker import Breaker, BreakerOpen, BreakerTask, ConfigurationError
 from celery_breaker.core import machine
 from celery_breaker.core.record import Record
 from celery_breaker.engine.meters import Meter
-from celery_breaker.plugin import role, signals
+from celery_breaker.plugin import signals
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking.lot import parking_queue
+from celery_breaker.plugin.parking.note import Note
+from celery_breaker.plugin.publishing import role
 from tests.support.forks import in_child
 from tests.support.waiting import eventually
 
