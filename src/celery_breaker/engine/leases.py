@@ -79,17 +79,12 @@ class Leases(Views):
 
     def _lease_permit(self, cell: Cell, *, ttl: float) -> Ticket | None:
         """One of the permits of the generation that this view shows, whether that still lasts or not."""
-        ticket = Ticket(
-            cell,
-            generation=cell.record.generation,
-            epoch=self._epoch_of(cell),
-            permit=self._new_holder(),
-        )
-        key, holder, limit = permit_key(cell.name, ticket.generation), str(ticket.permit), cell.policy.half_open_calls
-        lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=ttl))
+        generation, holder, limit = cell.record.generation, self._new_holder(), cell.policy.half_open_calls
+        key = permit_key(cell.name, generation)
+        lease, epoch = self._ask(cell, lambda store: store.lease(key, holder, limit=limit, ttl=ttl))
         if lease:
-            return ticket
-        if cell.ticket.generation == ticket.generation:
+            return Ticket(cell, generation=generation, epoch=epoch, permit=holder)
+        if cell.ticket.generation == generation:
             cell.full_until = self.clock() + min(lease.free_in, tending.ASK_AGAIN)
         return None
 
