@@ -17,6 +17,7 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta
 from celery_breaker.engine.registry import Outcome, Registry
 from celery_breaker.errors import ConfigurationError
+from celery_breaker.status import status_of
 from celery_breaker.stores.memory import MemoryStore
 from tests.engine.situations import opened, state
 from tests.engine.world import POLICY, SilentReporter, World, end, fail, known, succeed
@@ -309,6 +310,28 @@ def test_idle_breakers_are_no_longer_followed(world: World, registry: Registry) 
         world.clock.advance(50)
         succeed(registry, name="busy")
     assert set(registry.cells) == {"pinned", "busy", "open"}
+
+
+def test_a_process_without_a_reporter_does_not_keep_every_breaker_that_it_ever_showed(world: World) -> None:
+    """The dashboard shows them all, and makes no calls; dynamic ones come and go."""
+    dashboard = world.process()
+    for number in range(100):
+        status_of(dashboard, [f"webhook:{number}"])
+    for _ in range(3):
+        world.clock.advance(400)
+        status_of(dashboard, ["smtp", "sms"])
+    status_of(dashboard, ["new"])
+    assert set(dashboard.cells) == {"smtp", "sms", "new"}
+    assert dashboard._hints <= set(dashboard.cells)
+
+
+def test_a_breaker_of_a_worker_s_own_that_is_forgotten_begins_anew(world: World) -> None:
+    world.policy = replace(world.policy, scope="worker")
+    registry = world.process()
+    fail(registry, 3)
+    registry.forget("smtp")
+    after = registry.change(registry.cell("smtp"), lambda record, now: machine.expect_backlog(record))
+    assert (after.state, after.generation, after.version) == (State.CLOSED, 0, 1)
 
 
 def test_a_breaker_that_is_no_longer_followed_is_made_again_at_its_next_use(world: World, registry: Registry) -> None:

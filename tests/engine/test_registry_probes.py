@@ -9,9 +9,9 @@ import pytest
 from celery_breaker.core import machine
 from celery_breaker.core.record import State
 from celery_breaker.core.verdict import Verdict
+from celery_breaker.engine.leases import permit_key
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Ticket
-from celery_breaker.engine.views import permit_key
 from tests.engine.situations import opened, state
 from tests.engine.world import POLICY, World, end, fail, known
 

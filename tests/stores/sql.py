@@ -24,7 +24,7 @@ def values_of(store: CasStore) -> _Values:
 
 
 def place_of(store: CasStore, kind: Any, name: str) -> str:
-    return values_of(store)._id(Key(kind, name))
+    return Key(kind, name).hashed(values_of(store)._prefix)
 
 
 @dataclass

@@ -82,6 +82,8 @@ def test_logins_come_one_by_one_or_with_commas() -> None:
         {"port": -1},
         {"tokens": ("",)},
         {"tokens": ("a b",)},
+        {"tokens": "the-token"},  # else each of its letters would be one
+        {"hosts": "ops.example.org"},
         {"url_prefix": "/a b"},
         {"users": {"": "x"}},
     ],

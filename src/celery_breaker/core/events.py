@@ -57,7 +57,7 @@ class Change:
 
     @property
     def moved(self) -> bool:
-        """The state changed, or an open interval began anew."""
+        """The state changed."""
         return self.before is not self.after
 
     @property

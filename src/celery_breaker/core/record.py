@@ -131,6 +131,8 @@ _OVERRIDE_FIELDS = frozenset(field.name for field in dataclasses.fields(Override
 def encode(record: Record) -> str:
     """The record as JSON. The version travels beside it: it belongs to the store.
 
+    Half a surrogate, which a text may have that came from a command line, is escaped: no store could write it.
+
     Example:
         >>> encode(Record(name="smtp"))[:31]
         '{"name":"smtp","state":"closed"'
@@ -141,7 +143,8 @@ def encode(record: Record) -> str:
         data["tuning"] = dict(record.tuning)
     else:
         del data["tuning"]
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def decode(data: str | bytes, *, version: int) -> Record:

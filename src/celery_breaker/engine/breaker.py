@@ -147,9 +147,7 @@ class Breaker(AsyncFace):
             >>> Breaker("example-state", store="memory://").state == "closed"
             True
         """
-        record = self._fresh()
-        forced = machine.mode_at(record, self._own()[0].link.now()) is Mode.FORCED_OPEN
-        return State.OPEN if forced else record.state
+        return machine.state_at(self._fresh(), self._own()[0].link.now())
 
     @property
     def mode(self) -> Mode:

@@ -86,7 +86,7 @@ def auto(*, by: str = "") -> Action:
         'auto'
     """
     return Action(
-        lambda record, now: machine.override(record, Mode.AUTO, now=now) if record.override else record,
+        lambda record, now: machine.override(record, Mode.AUTO, now=now),
         lambda record: record.mode is Mode.AUTO,
         by,
     )

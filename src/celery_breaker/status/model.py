@@ -126,13 +126,10 @@ def status_of(
 
             [smtp] = status_of(registry, ["smtp"])
     """
-    wanted = list(names)
-    registry.refresh(wanted)
-    now = registry.link.now()
-    return [
-        _status(cell, now, (totals or registry.totals)(cell), (waiting or {}).get(cell.name))
-        for cell in map(registry.cell, wanted)
-    ]
+    cells, now, looked = registry.refresh(names), registry.link.now(), registry.clock()
+    for cell in cells:
+        cell.used_at = looked
+    return [_status(cell, now, (totals or registry.totals)(cell), (waiting or {}).get(cell.name)) for cell in cells]
 
 
 def remembered(registry: Registry) -> list[Status]:

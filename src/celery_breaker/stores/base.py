@@ -11,7 +11,20 @@ from celery_breaker.core.lease import Lease
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
 
-__all__ = ["Snapshot", "Store"]
+__all__ = ["JOURNAL_TTL", "Snapshot", "Store", "window_ttl"]
+
+JOURNAL_TTL = 30 * 86_400.0
+"""Seconds that a journal outlives its last entry."""
+
+
+def window_ttl(window: Window) -> float:
+    """Seconds that a window outlives its last call: an hour at the least, for count windows have no span in time.
+
+    Example:
+        >>> window_ttl(Window(60.0)), window_ttl(Window(86_400.0)), window_ttl(Window(100, by_calls=True))
+        (3600.0, 172800.0, 3600.0)
+    """
+    return 3600.0 if window.by_calls else max(3600.0, window.span * 2)
 
 
 @dataclass(frozen=True, slots=True)

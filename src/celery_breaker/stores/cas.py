@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -17,19 +18,13 @@ from celery_breaker.core.lease import Lease, leased
 from celery_breaker.core.record import Record, decode, encode
 from celery_breaker.core.windows import Delta, Totals, Window
 from celery_breaker.errors import StoreError
-from celery_breaker.stores.base import Snapshot
+from celery_breaker.stores.base import JOURNAL_TTL, Snapshot, window_ttl
 
 __all__ = ["CasStore", "Held", "Key", "Kind", "Loaded", "Values"]
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["record", "window", "lease", "history", "failures"]
-
-MINIMUM_TTL = 3600.0
-"""Seconds a window outlives its last call, at the least; count windows have no span in time."""
-
-JOURNAL_TTL = 30 * 86_400.0
-"""Seconds that a journal outlives its last entry."""
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 """Seconds before a write that lost against another is tried again."""
@@ -48,6 +43,10 @@ class Key:
 
     kind: Kind
     name: str
+
+    def hashed(self, prefix: str) -> str:
+        """SHA-256 of it and of what is before all keys: databases differ in what they take for the same text."""
+        return hashlib.sha256(f"{prefix}\0{self.kind}\0{self.name}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,19 +169,17 @@ class CasStore:
         held = self._values.load([key]).values.get(key)
         if self._record(key, held).version != expected:
             return False
-        data = encode(record).encode("utf-8", "backslashreplace").decode()  # half a surrogate, as JSON writes it
-        return self._values.save(key, f"{expected + 1} {data}", over=held, ttl=None)
+        return self._values.save(key, f"{expected + 1} {encode(record)}", over=held, ttl=None)
 
     def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
         """See `Store.tally`."""
         key = Key("window", name)
-        ttl = MINIMUM_TTL if window.by_calls else max(MINIMUM_TTL, window.span * 2)
 
         def step(held: Held | None, now: float) -> tuple[Totals, _Written | None]:
             counts = self._counts(key, held)
             totals = counts.tally(delta, window, generation=generation, worker=worker, now=now)
             changes = bool(delta.calls) and counts.generation == generation
-            return totals, _Written(counts.encode(), ttl) if changes else None
+            return totals, _Written(counts.encode(), window_ttl(window)) if changes else None
 
         return self._change(key, step)
 

@@ -93,8 +93,7 @@ class Breakers:
 
     def state(self, name: str) -> State:
         """The state in force: what is forced open is open."""
-        record, now = self._record(name)
-        return State.OPEN if machine.mode_at(record, now) is Mode.FORCED_OPEN else record.state
+        return machine.state_at(*self._record(name))
 
     def mode(self, name: str) -> Mode:
         """The mode in force."""

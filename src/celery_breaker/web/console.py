@@ -53,7 +53,7 @@ class Console:
     async def seen(self) -> Seen:
         """What was seen last; waits for the first look."""
         seen = self.sampler.seen
-        return seen if seen.number else await run_in_threadpool(self.sampler.look)
+        return seen if seen.number else await run_in_threadpool(self.sampler.first)
 
 
 def console_of(connection: HTTPConnection) -> Console:

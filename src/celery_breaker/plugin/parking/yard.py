@@ -50,7 +50,9 @@ class AppYard:
             if monotonic() < self._good_until and self._seen.keys() >= set(wanted):
                 return {name: self._seen[name] for name in wanted}
             if self._looking is None or not self._looking.is_alive():
-                self._looking = threading.Thread(target=self._look, args=(wanted, found), daemon=True)
+                self._looking = threading.Thread(
+                    target=self._look, args=(wanted, found), name="celery-breaker-yard", daemon=True
+                )
                 self._looking.start()
                 self._looking.join(patience)
         return dict(found)
