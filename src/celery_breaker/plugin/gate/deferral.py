@@ -50,6 +50,9 @@ _LINGER = 0.002
 _TRIES = 5
 """Attempts to record a failure, a second apart, before the task is let go without."""
 
+_UNRECORDED = 10.0
+"""Seconds for which no state is stored once that failed: a backend that is away may take as long to say so, each time."""
+
 _FALLBACK_VISIBILITY = 3600.0
 """Seconds: what kombu takes where a transport has a visibility timeout and nobody set one."""
 
@@ -122,6 +125,7 @@ class Deferrer:
         self._tries: Counter[int] = Counter()
         self._parked: deque[str] = deque()
         self._recording_failed = False
+        self._record_again_at = 0.0
         self._waiting: deque[Refused] = deque()
         self._settled: set[int] = set()
         self._failing = False
@@ -241,7 +245,7 @@ class Deferrer:
 
     def _record(self, refused: Refused, move: Move) -> None:
         """Show the state, before the message can run again: a state written later could hide its result."""
-        if refused.ignores_result or refused.cell is None:
+        if refused.ignores_result or refused.cell is None or self._registry.clock() < self._record_again_at:
             return
         task, context = refused.task, context_of(refused.message)
         if not context.id:
@@ -253,6 +257,7 @@ class Deferrer:
             if not self._recording_failed:
                 logger.warning("the state %s cannot be stored; tasks are parked all the same: %r", DEFERRED, exc)
             self._recording_failed = True
+            self._record_again_at = self._registry.clock() + _UNRECORDED
 
     def _info(self, refused: Refused, cell: Cell, move: Move) -> dict[str, object]:
         """What the result of a deferred task tells."""
