@@ -9,7 +9,7 @@ from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import BreakerOpen
-from celery_breaker.plugin.outcomes import Ended, outcome_in_main
+from celery_breaker.plugin.gate.outcomes import Ended, outcome_in_main
 
 Call = tuple[BaseException | None, object]
 
