@@ -1,5 +1,6 @@
 # Everything happens in .venv; a machine needs Python (3.10 or later) and make.
 PYTHON ?= python3
+JOBS   ?= 4
 BASE   ?= debian:bookworm
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -13,7 +14,7 @@ SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 help:
 	@echo "make demo      watch an outage pass, in the terminal (about a minute); HOLD=1 stays up, with the dashboard"
-	@echo "make test      the whole test suite, on the built wheel; ARGS='-k name -x' goes to pytest"
+	@echo "make test      the whole test suite, on the built wheel, JOBS=4 tests at once; ARGS='-k name -x' goes to pytest"
 	@echo "make test-docker  the tests of whole fleets, each node a container (needs a Docker engine)"
 	@echo "make chaos     the long form of the chaos tests: servers and workers killed at random (about half an hour)"
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
@@ -74,8 +75,15 @@ $(VENV)/.stamp-docs: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
 	$(BIN)/python -m demo $(if $(HOLD),--hold) $(ARGS)
 
+# Most tests wait more than they work, so several run at once; those that measure time have the machine to themselves.
+# With ARGS it is one plain run of pytest.
 test: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+ifdef ARGS
 	$(BIN)/pytest $(ARGS)
+else
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile -m "not alone"
+	$(BIN)/pytest -m alone
+endif
 
 # The tests of celery_setup, whose nodes are then containers. BASE is an image of Debian or like it.
 test-docker: $(VENV)/.stamp-test $(VENV)/.stamp-wheel

@@ -42,6 +42,7 @@ def opened_at(worker: Worker) -> bool:
     return "breaker 'svc' is open" in worker.logs() or "breaker 'svc' opened" in worker.logs()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("broker", BROKERS)
 def test_one_trips_and_all_are_shut_within_a_second(
     worker_factory: WorkerFactory, service: Service, broker: str

@@ -374,7 +374,9 @@ def listed(server: SQSServer, *names: str) -> dict[str, dict[str, str]]:
     return {name: {"url": client.create_queue(QueueName=name)["QueueUrl"]} for name in names}
 
 
-def test_predefined_queues(make_scene: Callable[..., Scene], sqs_server: SQSServer) -> None:
+def test_where_queues_are_listed_tasks_are_parked_in_those_alone(
+    make_scene: Callable[..., Scene], sqs_server: SQSServer
+) -> None:
     sqs_server.reset()
     scene = make_scene()
     scene.app.conf.broker_transport_options["predefined_queues"] = listed(sqs_server, "celery", PARKED)

@@ -274,6 +274,7 @@ class WorkerFactory:
         settings = self.settings(broker=broker, backend=backend, conf=conf)
         name = f"worker-{next(_numbers)}"
         hostname = f"{name}@localhost"
+        args = ["--without-mingle", *args]  # which waits a second for the answers of others, of whom there are few
         argv = worker_argv(
             pool=pool, concurrency=concurrency, queues=queues, hostname=hostname, loglevel=loglevel, args=args, app=app
         )

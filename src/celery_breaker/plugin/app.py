@@ -54,6 +54,11 @@ class AppBreakers:
 
     Attributes:
         on_forget: called when what was made of the settings is dropped.
+
+    Example:
+        In a shell of the project::
+
+            breakers_of(app).derived.why  # "the results backend is Redis"
     """
 
     def __init__(self, app: Celery) -> None:
@@ -168,7 +173,7 @@ class AppBreakers:
 
     @property
     def desk(self) -> Desk:
-        """Where breakers are seen and steered; a new one each time, on the one registry."""
+        """Where breakers are seen and steered; a new one each time, on one registry. Raises `ConfigurationError`."""
         derived = self.derived
         return Desk(
             self.registry,

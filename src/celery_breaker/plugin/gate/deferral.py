@@ -43,11 +43,11 @@ _AT_ONCE = 200
 _LINGER = 0.002
 """Seconds in which messages gather, so that one round trip sets several aside; about what it takes to read a few."""
 
-_RECORD_AGAIN = 30.0
-"""Seconds without another try after a state could not be recorded: each may take as long as a backend's own retries."""
-
 _TRIES = 5
 """Attempts to record a failure, a second apart, before the task is let go without."""
+
+_UNRECORDED = 10.0
+"""Seconds for which no state is stored once that failed: a backend that is away may take as long for each."""
 
 _FALLBACK_VISIBILITY = 3600.0
 """Seconds: what kombu takes where a transport has a visibility timeout and nobody set one."""
@@ -254,7 +254,7 @@ class Deferrer:
         except Exception as exc:
             if not self._records_from:
                 logger.warning("the state %s cannot be stored; tasks are parked all the same: %r", DEFERRED, exc)
-            self._records_from = self._registry.clock() + _RECORD_AGAIN
+            self._records_from = self._registry.clock() + _UNRECORDED
 
     def _info(self, refused: Refused, cell: Cell, move: Move) -> dict[str, object]:
         """What the result of a deferred task tells."""

@@ -22,10 +22,9 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery_breaker.core.classify import judge_class
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.judging import outcome_of
+from celery_breaker.engine.judging import UNKNOWN, outcome_of
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
-from celery_breaker.errors import BreakerOpen
 
 __all__ = ["Ended", "lost_process", "outcome_in_main", "outcome_in_pool"]
 
@@ -53,7 +52,7 @@ def _neutral(exception: BaseException | None) -> bool:
     """Whether an exception is a word between a task and Celery, and says nothing of the service."""
     if isinstance(exception, Retry):
         return exception.exc is None
-    return isinstance(exception, (Ignore, Reject, TaskRevokedError, Terminated, BreakerOpen))
+    return isinstance(exception, (Ignore, Reject, TaskRevokedError, Terminated))
 
 
 def lost_process(exception: BaseException | None) -> bool:
@@ -83,7 +82,7 @@ def outcome_in_main(ticket: Ticket, ended: Ended) -> Outcome | None:
         return Outcome(ticket, verdict, reason=repr(cause)[:200], failed=verdict is Verdict.FAILURE)
     if isinstance(cause, UnpickleableExceptionWrapper):
         return Outcome(ticket, _judge_by_name(cause, policy), reason=f"{cause.exc_module}.{cause.exc_cls_name}")
-    return outcome_of(ticket, exception=cause, duration=ended.runtime)
+    return outcome_of(ticket, exception=cause, result=UNKNOWN, duration=ended.runtime)
 
 
 def outcome_in_pool(ticket: Ticket, ended: Ended) -> Outcome:

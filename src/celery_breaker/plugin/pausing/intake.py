@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 _LONG_POLLING = "wait_time_seconds"
 """What a channel has (SQS) that waits for a message to come, as the main loop must not."""
 
+_SHORTLY = 1
+"""Seconds for which it may: SQS does not find all at once, and its counts, which are behind, may promise too much."""
+
 
 class Intake:
     """Stops and resumes queues of the task consumer. Used on the main loop alone, but for `stopped`.
@@ -98,6 +101,8 @@ class Intake:
         """From a channel of its own, since all other queues are consumed on the worker's."""
         if self._channel is None:
             self._channel = self._consumer.connection.channel()
+            if hasattr(self._channel, _LONG_POLLING):
+                setattr(self._channel, _LONG_POLLING, _SHORTLY)
         long = hasattr(self._channel, _LONG_POLLING)
         if long and not self._channel.queue_declare(queue.name, passive=True).message_count:
             return None

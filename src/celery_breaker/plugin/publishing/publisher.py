@@ -151,6 +151,7 @@ class Publisher:
         now = self._breakers.registry.link.now()
         if (
             options.get("expires", getattr(task, "expires", None)) is not None
+            or options.get("expiration") is not None
             or not may_defer(cell.policy, deferrals=0, first=None, now=now)
             or not self._own_broker(options)
             or missing_queues(self._app, [cell.name])

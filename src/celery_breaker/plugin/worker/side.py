@@ -139,10 +139,16 @@ class WorkerSide:
         self.loop.lost()
 
     def _warn_of_unheard_verdicts(self) -> None:
-        """A pool process tells its verdicts to the store; where it is not shared, nobody else hears them."""
-        judged = [name for name, policy in self.policies.declared.items() if policy.classify is not None]
-        if judged and self.loop.forks and not self.breakers.derived.shared:
-            logger.warning("classify of %s is not used: prefork needs a shared store, set breaker_store", judged)
+        """A pool process tells its verdicts to the store; where the two do not share one, nobody hears them."""
+        if not self.loop.forks:
+            return
+        judged = {name: policy.scope for name, policy in self.policies.declared.items() if policy.classify is not None}
+        if judged and not self.breakers.derived.shared:
+            why = "prefork needs a shared store, set breaker_store"
+            logger.warning("classify of %s hears of exceptions, not of results: %s", ", ".join(judged), why)
+        elif private := [name for name, scope in judged.items() if scope == "worker"]:
+            why = "with scope='worker', prefork has no store to share"
+            logger.warning("classify of %s hears of exceptions, not of results: %s", ", ".join(private), why)
 
     def _warn_of_lonely_counts(self) -> None:
         """Where no database adds up what workers count, none knows how many of them saw failures."""

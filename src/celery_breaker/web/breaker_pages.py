@@ -17,8 +17,8 @@ from celery_breaker.web import story
 from celery_breaker.web.console import Console
 from celery_breaker.web.detail import detail, gone
 from celery_breaker.web.drawing import Drawing
+from celery_breaker.web.frame import sheet
 from celery_breaker.web.security import csrf_token
-from celery_breaker.web.sheet import sheet
 from celery_breaker.web.templating import address
 from celery_breaker.web.wall import Wall
 

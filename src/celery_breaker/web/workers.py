@@ -1,4 +1,4 @@
-"""The workers as a drawing."""
+"""The page of the workers as a drawing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celery_breaker.web.drawing import Drawing, Part
 from celery_breaker.web.overview import banner_part
 from celery_breaker.web.templating import render
 
-__all__ = ["crew"]
+__all__ = ["workers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class _Worker:
     tended: str
 
 
-def crew(seen: Seen, *, tend_interval: float) -> Drawing:
+def workers(seen: Seen, *, tend_interval: float) -> Drawing:
     """Who is there, what they see, and who tends."""
-    workers = (
+    shown = (
         None
         if seen.workers is None
         else tuple(
@@ -47,7 +47,7 @@ def crew(seen: Seen, *, tend_interval: float) -> Drawing:
         title="Workers",
         parts={
             "banners": banner_part(seen, tend_interval=tend_interval),
-            "workers": Part(workers, lambda now: render("crew.html", workers=workers)),
+            "workers": Part(shown, lambda now: render("crew.html", workers=shown)),
         },
         looks=alarms(seen, tend_interval=tend_interval),
     )

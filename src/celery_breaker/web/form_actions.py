@@ -16,18 +16,18 @@ from celery_breaker.status.sampler import Sampler
 from celery_breaker.status.words import plain, seconds_of, sentence, tasks
 from celery_breaker.web import orders
 from celery_breaker.web.api_actions import VERBS
+from celery_breaker.web.breaker_pages import BreakerPages
 from celery_breaker.web.console import Console
-from celery_breaker.web.one import BreakerPages
+from celery_breaker.web.frame import redirected
 from celery_breaker.web.problems import Problem, problem_of
 from celery_breaker.web.security import form_of, who
-from celery_breaker.web.sheet import redirected
 from celery_breaker.web.templating import address
 from celery_breaker.web.wall import Wall
 
-__all__ = ["Deeds"]
+__all__ = ["FormActions"]
 
 
-class Deeds:
+class FormActions:
     """Does what a form asks for."""
 
     def __init__(self, console: Console, wall: Wall, pages: BreakerPages) -> None:
