@@ -54,7 +54,6 @@ class AppHouse:
         self._breakers = breakers_of(app)
         self._gate = EagerGate(self._breakers)
         self._yard = AppYard(app, self._breakers.open_lot)
-        self._rehearsals = 0
 
     @property
     def registry(self) -> Registry:
