@@ -28,7 +28,7 @@ class Breakers:
     Example:
         >>> from celery import Celery
         >>> from celery_breaker.testing import in_memory
-        >>> app = Celery("example", set_as_current=False, breakers={"geo": {"recovery_timeout": 30}})
+        >>> app = Celery("app", broker="memory://", set_as_current=False, breakers={"geo": {"recovery_timeout": 30}})
         >>> with in_memory(app) as breakers, breakers.forced("geo", "open"):
         ...     print(breakers.state("geo"))
         ...     breakers.assert_nothing_deferred()
