@@ -51,7 +51,7 @@ _TRIES = 5
 """Attempts to record a failure, a second apart, before the task is let go without."""
 
 _UNRECORDED = 10.0
-"""Seconds for which no state is stored once that failed: a backend that is away may take as long to say so, each time."""
+"""Seconds for which no state is stored once that failed: a backend that is away may take long to say so, each time."""
 
 _FALLBACK_VISIBILITY = 3600.0
 """Seconds: what kombu takes where a transport has a visibility timeout and nobody set one."""

@@ -19,7 +19,7 @@ _LONG_POLLING = "wait_time_seconds"
 """What a channel has (SQS) that waits for a message to come, as the main loop must not."""
 
 _SHORTLY = 1
-"""Seconds for which it may: SQS finds some messages not at once, and its counts, which are behind, may promise too much."""
+"""Seconds for which it may: SQS finds some messages not at once, and its counts, which are behind, promise too much."""
 
 
 class Intake:
