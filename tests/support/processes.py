@@ -15,7 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.support.waiting import eventually
@@ -32,7 +32,7 @@ def free_port() -> int:
         return port
 
 
-def _with_parent(argv: Sequence[str]) -> list[str]:
+def _with_parent(argv: Iterable[str]) -> list[str]:
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--", *argv] if setpriv else list(argv)
 
@@ -66,7 +66,7 @@ class Process:
             return
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
-                _with_parent(self.argv),
+                _with_parent(self._command()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -77,6 +77,10 @@ class Process:
                 start_new_session=True,
             )
         _LIVE.add(self)
+
+    def _command(self) -> Iterable[str]:
+        """What is executed."""
+        return self.argv
 
     @property
     def pid(self) -> int:

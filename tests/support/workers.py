@@ -1,4 +1,4 @@
-"""Brokers and workers for tests, each worker a process of its own.
+"""Brokers and workers for tests, each worker a process of its own, or under `make test-docker` a container.
 
 Fixtures:
 
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.containers import node
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 
@@ -158,6 +159,27 @@ def celery_argv(*args: str, app: str = APP) -> list[str]:
     return [sys.executable, "-m", "celery", "-A", app, *args]
 
 
+def new_worker(
+    request: pytest.FixtureRequest,
+    *,
+    conf: Mapping[str, Any],
+    folder: Path,
+    env: Mapping[str, str],
+    app_maker: Callable[[Mapping[str, Any]], Celery],
+    app: str = APP,
+    **options: Any,
+) -> Worker:
+    """A worker that is still to be started; its log is shown if the test fails. `options` are those of `worker_argv`."""
+    name = f"worker-{next(_numbers)}"
+    hostname = f"{name}@localhost"
+    argv = worker_argv(hostname=hostname, app=app, **options)
+    worker = node(Worker)(
+        argv, name=name, hostname=hostname, conf=conf, folder=folder, env=env, app_maker=app_maker
+    )
+    track(request, worker)
+    return worker
+
+
 def worker_argv(
     *, pool: str, concurrency: int, queues: Sequence[str], hostname: str, loglevel: str, args: Sequence[str], app: str
 ) -> list[str]:
@@ -272,21 +294,20 @@ class WorkerFactory:
         `wait_ready()`, to start several workers side by side.
         """
         settings = self.settings(broker=broker, backend=backend, conf=conf)
-        name = f"worker-{next(_numbers)}"
-        hostname = f"{name}@localhost"
-        argv = worker_argv(
-            pool=pool, concurrency=concurrency, queues=queues, hostname=hostname, loglevel=loglevel, args=args, app=app
-        )
-        worker = Worker(
-            argv,
-            name=name,
-            hostname=hostname,
+        worker = new_worker(
+            self.request,
             conf=settings,
             folder=self.folder,
             env=environment(settings, env),
             app_maker=self.request.getfixturevalue("make_app"),
+            app=app,
+            pool=pool,
+            concurrency=concurrency,
+            queues=queues,
+            loglevel=loglevel,
+            args=args,
         )
-        self.keep(worker)
+        self.stack.callback(worker.kill)
         worker.start()
         if wait:
             worker.wait_ready()
@@ -330,10 +351,14 @@ def worker_factory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[W
 def beat_factory(worker_factory: WorkerFactory, tmp_path: Path) -> Callable[..., Process]:
     """`beat_factory(conf, *args)` → a running beat with these settings (those of a worker: `worker.conf`)."""
 
-    def make(conf: Mapping[str, Any], *args: str, app: str = APP) -> Process:
+    def make(
+        conf: Mapping[str, Any], *args: str, app: str = APP, env: Mapping[str, str] | None = None
+    ) -> Process:
         name = f"beat-{next(_numbers)}"
         argv = celery_argv("beat", "--loglevel", "INFO", "--schedule", str(tmp_path / f"{name}.db"), *args, app=app)
-        beat = Process(argv, name=name, log=tmp_path / f"{name}.log", env=environment(conf), cwd=tmp_path)
+        beat = node(Process)(
+            argv, name=name, log=tmp_path / f"{name}.log", env=environment(conf, env), cwd=tmp_path
+        )
         worker_factory.keep(beat)
         beat.start()
         beat.wait_for_log(r"beat: Starting", timeout=READY_TIMEOUT)
