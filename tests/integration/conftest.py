@@ -1,4 +1,4 @@
-"""Nodes for the tests with workers, in the one form or the other, and peace with Django where another test has imported it."""
+"""Nodes for the tests with workers, in either form, and peace with Django where another test has imported it."""
 
 from __future__ import annotations
 

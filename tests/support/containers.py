@@ -52,7 +52,6 @@ class Contained(Process):
         self._container = f"celery-breaker-{os.getpid()}-{next(_numbers)}"
         yield from ("docker", "run", "--rm", "--network", "host", "--name", self._container)
         yield from ("--user", f"{os.getuid()}:{os.getgid()}")  # who can then read and remove what it writes
-        yield from ("--ulimit", "nofile=65536")  # an engine allows so many that Erlang reserves memory for them
         yield from ("--volume", f"{_TREE}:{_TREE}:ro")
         if self.cwd is not None:
             yield from ("--volume", f"{self.cwd}:{self.cwd}", "--workdir", str(self.cwd))

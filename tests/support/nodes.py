@@ -56,7 +56,7 @@ from pytest_celery import (  # the fixtures among these work as they are
 
 from tests.support.processes import Process
 from tests.support.servers import RabbitMQServer, RedisServer, rabbitmq_executables
-from tests.support.workers import Worker, environment, new_worker
+from tests.support.workers import Worker, environment, new_worker, track
 
 _numbers = itertools.count(1)
 
@@ -141,7 +141,7 @@ def _signal(name: str | int | None) -> int:
 
 
 class LocalNode:
-    """For pytest-celery's container classes: what differs when a node is a `Process` of ours, on the machine's network."""
+    """For pytest-celery's container classes: what differs for a `Process` of ours, on the machine's network."""
 
     _container: ProcessContainer
 
@@ -317,7 +317,6 @@ def start_worker_node(
 
     def start() -> LocalWorker:
         worker = new_worker(
-            request,
             conf=celery_setup_config,
             folder=tmp_path,
             env=default_worker_env,
@@ -328,6 +327,7 @@ def start_worker_node(
             loglevel="INFO",
             args=fleet.args,
         )
+        track(request, worker)
         started.append(worker)
         worker.start()
         return LocalWorker(ProcessContainer(worker, hostname="localhost", ports={}))

@@ -85,7 +85,7 @@ class RedisServer(Process):
         import redis
 
         if not self.running:
-            return False
+            raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
         # While it loads its append-only file it refuses commands with an error that is no ConnectionError's kin.
         try:
             with self.client(socket_timeout=1) as client:

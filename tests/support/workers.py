@@ -160,7 +160,6 @@ def celery_argv(*args: str, app: str = APP) -> list[str]:
 
 
 def new_worker(
-    request: pytest.FixtureRequest,
     *,
     conf: Mapping[str, Any],
     folder: Path,
@@ -169,15 +168,11 @@ def new_worker(
     app: str = APP,
     **options: Any,
 ) -> Worker:
-    """A worker that is still to be started; its log is shown if the test fails. `options` are those of `worker_argv`."""
+    """A worker that is still to be started; the caller kills it. `options` are those of `worker_argv`."""
     name = f"worker-{next(_numbers)}"
     hostname = f"{name}@localhost"
     argv = worker_argv(hostname=hostname, app=app, **options)
-    worker = node(Worker)(
-        argv, name=name, hostname=hostname, conf=conf, folder=folder, env=env, app_maker=app_maker
-    )
-    track(request, worker)
-    return worker
+    return node(Worker)(argv, name=name, hostname=hostname, conf=conf, folder=folder, env=env, app_maker=app_maker)
 
 
 def worker_argv(
@@ -295,7 +290,6 @@ class WorkerFactory:
         """
         settings = self.settings(broker=broker, backend=backend, conf=conf)
         worker = new_worker(
-            self.request,
             conf=settings,
             folder=self.folder,
             env=environment(settings, env),
@@ -307,7 +301,7 @@ class WorkerFactory:
             loglevel=loglevel,
             args=args,
         )
-        self.stack.callback(worker.kill)
+        self.keep(worker)
         worker.start()
         if wait:
             worker.wait_ready()
@@ -351,14 +345,10 @@ def worker_factory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[W
 def beat_factory(worker_factory: WorkerFactory, tmp_path: Path) -> Callable[..., Process]:
     """`beat_factory(conf, *args)` → a running beat with these settings (those of a worker: `worker.conf`)."""
 
-    def make(
-        conf: Mapping[str, Any], *args: str, app: str = APP, env: Mapping[str, str] | None = None
-    ) -> Process:
+    def make(conf: Mapping[str, Any], *args: str, app: str = APP, env: Mapping[str, str] | None = None) -> Process:
         name = f"beat-{next(_numbers)}"
         argv = celery_argv("beat", "--loglevel", "INFO", "--schedule", str(tmp_path / f"{name}.db"), *args, app=app)
-        beat = node(Process)(
-            argv, name=name, log=tmp_path / f"{name}.log", env=environment(conf, env), cwd=tmp_path
-        )
+        beat = node(Process)(argv, name=name, log=tmp_path / f"{name}.log", env=environment(conf, env), cwd=tmp_path)
         worker_factory.keep(beat)
         beat.start()
         beat.wait_for_log(r"beat: Starting", timeout=READY_TIMEOUT)
