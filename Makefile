@@ -1,5 +1,6 @@
 # Everything happens in .venv; a machine needs Python (3.10 or later) and make.
 PYTHON ?= python3
+JOBS   ?= 4
 BASE   ?= debian:bookworm
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -13,7 +14,7 @@ SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 help:
 	@echo "make demo      watch an outage pass, in the terminal (about a minute); HOLD=1 stays up, with the dashboard"
-	@echo "make test      the whole test suite, on the built wheel; ARGS='-k name -x' goes to pytest"
+	@echo "make test      the whole test suite, on the built wheel, JOBS=4 tests at once; ARGS='-k name -x' goes to pytest"
 	@echo "make test-docker  the integration tests, each worker and broker a container (needs a Docker engine)"
 	@echo "make chaos     the long form of the chaos tests: servers and workers killed at random (about half an hour)"
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
@@ -74,14 +75,23 @@ $(VENV)/.stamp-docs: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
 demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
 	$(BIN)/python -m demo $(if $(HOLD),--hold) $(ARGS)
 
+# Most tests wait more than they work, so several run at once; those that measure time have the machine to themselves.
+# With ARGS it is one plain run of pytest.
+ifdef ARGS
+tests = $(BIN)/pytest $(1) $(ARGS)
+else
+tests = $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile -m "not alone" $(1) && $(BIN)/pytest -m alone $(1)
+endif
+
 test: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
-	$(BIN)/pytest $(ARGS)
+	$(call tests,)
 
 # The integration tests, whose nodes are then containers. BASE is an image of Debian or like it.
+test-docker: export CELERY_BREAKER_IMAGE := celery-breaker-node
 test-docker: engine $(VENV)/.stamp-test $(VENV)/.stamp-wheel
 	rm -rf build/node && mkdir -p build/node && cp pyproject.toml $(WHEELS)/*.whl build/node
-	docker build --network host --build-arg BASE=$(BASE) --tag celery-breaker-node --file tests/docker/Dockerfile build/node
-	CELERY_BREAKER_IMAGE=celery-breaker-node $(BIN)/pytest tests/integration $(ARGS)
+	docker build --network host --build-arg BASE=$(BASE) --tag $$CELERY_BREAKER_IMAGE --file tests/docker/Dockerfile build/node
+	$(call tests,tests/integration)
 
 engine:
 	@docker version --format 'Docker engine {{.Server.Version}}' || { \

@@ -19,7 +19,7 @@ from bench.rows import Row
 from bench.table import Printed
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-LAST = 14
+LAST = 15
 
 
 def numbered() -> dict[int, str]:

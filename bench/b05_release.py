@@ -16,7 +16,7 @@ from bench.servers import MissingServer, Servers
 from bench.workers import current_app, running_worker
 from celery_breaker import Breaker
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.parking import Lot
+from celery_breaker.plugin.parking.lot import Lot
 from tests.support.waiting import eventually
 
 BARS = {"redis": 3000, "rabbitmq": 1500}

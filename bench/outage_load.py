@@ -20,15 +20,15 @@ _AT_ONCE = 1000
 _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def push(app: Celery, client: redis.Redis, task: str, numbers: Iterable[int]) -> None:
+def push(app: Celery, client: redis.Redis, task: str, numbers: Iterable[int], *, queue: str = QUEUE) -> None:
     """Enqueue ``task(number)`` for each number, behind what waits already.
 
     Celery makes one message; the others are that one with ids and arguments of their own.
     """
     pattern = _message(app, client, task)
     left = iter(numbers)
-    while batch := [_copy(pattern, number) for number in islice(left, _AT_ONCE)]:
-        client.lpush(QUEUE, *batch)
+    while batch := [_copy(pattern, number, queue) for number in islice(left, _AT_ONCE)]:
+        client.lpush(queue, *batch)
 
 
 def _message(app: Celery, client: redis.Redis, task: str) -> dict[str, Any]:
@@ -40,14 +40,14 @@ def _message(app: Celery, client: redis.Redis, task: str) -> dict[str, Any]:
     return dict(json.loads(raw))
 
 
-def _copy(pattern: dict[str, Any], number: int) -> str:
+def _copy(pattern: dict[str, Any], number: int, queue: str) -> str:
     identity = str(uuid.uuid4())
     headers = {**pattern["headers"], "id": identity, "root_id": identity, "argsrepr": f"({number},)"}
     properties = {
         **pattern["properties"],
         "correlation_id": identity,
         "delivery_tag": str(uuid.uuid4()),
-        "delivery_info": {"exchange": "", "routing_key": QUEUE},
+        "delivery_info": {"exchange": "", "routing_key": queue},
     }
     body = base64.b64encode(json.dumps([[number], {}, _EMBED]).encode()).decode()
     return json.dumps({**pattern, "headers": headers, "properties": properties, "body": body})

@@ -15,7 +15,7 @@ from bench.outage_load import QUEUE, push
 from bench.outage_tasks import BREAKER, GUARDED, NAIVE, SETTING
 from bench.servers import Servers
 from bench.workers import current_app, running_worker
-from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking.lot import parking_queue
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import pytest
 
-from tests.support.processes import Process
 from tests.support.servers import (
     RabbitMQServer,
     RedisServer,
+    Server,
     new_rabbitmq,
     new_redis,
     rabbitmq_executables,
@@ -25,7 +25,7 @@ from tests.support.servers_mariadb import MariaDBServer, new_mariadb
 from tests.support.servers_memcached import MemcachedServer, new_memcached
 from tests.support.servers_postgres import PostgresServer, new_postgres
 
-S = TypeVar("S", bound=Process)
+S = TypeVar("S", bound=Server)
 
 
 class MissingServer(Exception):
@@ -89,7 +89,7 @@ class Servers:
 
     def postgres(self) -> PostgresServer:
         """A PostgreSQL that flushes each commit to the disk, as it does by default. Raises `MissingServer`."""
-        return self._kept(lambda: new_postgres(self.new_folder("postgres"), {"fsync": "on"}))
+        return self._kept(lambda: new_postgres(self.new_folder("postgres"), fsync="on"))
 
     def mariadb(self) -> MariaDBServer:
         """A MariaDB that flushes each commit to the disk, as it does by default. Raises `MissingServer`."""
@@ -98,5 +98,5 @@ class Servers:
     def _kept(self, start: Callable[[], S]) -> S:
         with _missing_is_an_error():
             server = start()
-        self._stack.callback(server.kill)
+        self._stack.callback(server.remove)
         return server

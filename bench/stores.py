@@ -120,27 +120,30 @@ def _memcached(port: int) -> Contender:
 
 
 def _sql(url: str) -> Contender:
+    prefix = uuid4().hex
+
     def bare(store: Any) -> Bare:
         connection = store._values._engine.raw_connection()  # set up as the store's own are
-        return _rows(connection.driver_connection, "celery_breaker_values", "value", store._values._id)
+        return _rows(connection.driver_connection, "celery_breaker_values", "value", prefix)
 
-    return Contender(partial(SQLAlchemyStore, url, prefix=uuid4().hex, timeout=TIMEOUT), bare, bar=2.0)
+    return Contender(partial(SQLAlchemyStore, url, prefix=prefix, timeout=TIMEOUT), bare, bar=2.0)
 
 
 def _django(entry: Entry) -> Contender:
     migrate(entry)
+    prefix = uuid4().hex
 
     def bare(store: Any) -> Bare:
         connection = store._values._take().wrapper.connection  # set up as the store's own are
-        return _rows(connection, "celery_breaker_storedvalue", "body", store._values._id)
+        return _rows(connection, "celery_breaker_storedvalue", "body", prefix)
 
-    return Contender(partial(open_django, entry, uuid4().hex, TIMEOUT), bare, bar=2.0)
+    return Contender(partial(open_django, entry, prefix, TIMEOUT), bare, bar=2.0)
 
 
-def _rows(connection: Any, table: str, column: str, row_of: Callable[[Key], str]) -> Bare:
+def _rows(connection: Any, table: str, column: str, prefix: str) -> Bare:
     """One row of the store's own table, by its key, on a connection that commits each statement."""
     mark = "?" if type(connection).__module__.startswith(("sqlite3", "django.db.backends.sqlite3")) else "%s"
-    row = row_of(Key("record", NAMES[-1]))
+    row = Key("record", NAMES[-1]).hashed(prefix)
     text = f"1 {encode(replace(_RECORD, name=NAMES[-1]))}"
 
     def run(statement: str, *values: object) -> Any:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Before the plugins: they import each other, and what is imported already cannot be rewritten any more.
+pytest.register_assert_rewrite("tests.support")
+
 pytest_plugins = [
     "tests.support.redis_topologies",
     "tests.support.servers",
@@ -18,10 +21,13 @@ pytest_plugins = [
 ]
 
 HERE = Path(__file__).parent
-WITH_WORKERS = (HERE / "integration", HERE / "chaos", HERE / "web" / "browser")
+CHAOS = HERE / "chaos"
+WITH_WORKERS = (HERE / "integration", CHAOS, HERE / "web" / "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in WITH_WORKERS):
             item.add_marker(pytest.mark.integration)
+        if CHAOS in item.path.parents:
+            item.add_marker(pytest.mark.alone)

@@ -35,7 +35,8 @@ def modules() -> Iterator[str]:
         celery_breaker.testing,
     )
     for room in rooms:
-        yield from (f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__))
+        found = pkgutil.walk_packages(room.__path__, prefix=f"{room.__name__}.")
+        yield from (module.name for module in found)
 
 
 @pytest.mark.parametrize("name", list(modules()))

@@ -65,6 +65,19 @@ def test_a_time_that_is_none_is_refused(name: str, value: object) -> None:
         Settings.from_conf({name: value})
 
 
+@pytest.mark.parametrize("name", ["breaker_bus", "breaker_opentelemetry"])
+@pytest.mark.parametrize("value", ["false", 0, None])
+def test_a_switch_is_on_or_off_and_no_word_for_it(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}=.* must be True or False"):
+        Settings.from_conf({name: value})
+
+
+@pytest.mark.parametrize("value", [None, 5, b"shop"])
+def test_a_prefix_that_is_no_text_is_refused(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"breaker_store_prefix=.* must be a text"):
+        Settings.from_conf({"breaker_store_prefix": value})
+
+
 @pytest.mark.parametrize("value", [["smtp"], "smtp", 5, {"smtp": 3}, {"smtp": None}])
 def test_breakers_that_map_no_names_to_options_are_refused(value: object) -> None:
     with pytest.raises(ConfigurationError, match="breakers must map names to options"):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import itertools
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import servers
+from tests.support import limits, servers
+from tests.support.processes import free_port, share_of_ports
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 
@@ -28,6 +32,26 @@ def test_eventually_takes_a_failing_assertion_for_not_yet() -> None:
         return True
 
     assert eventually(third, timeout=5, interval=0)
+
+
+def test_what_takes_too_long_is_found_even_where_it_ends_in_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SLACK", 0.0)
+    with pytest.raises(AssertionError, match="took"), pytest.raises(KeyError), limits.at_most(0.0):
+        raise KeyError
+
+
+def test_a_time_limit_strikes_once_and_leaves_the_alarm_of_others_as_it_was() -> None:
+    before = signal.getitimer(signal.ITIMER_REAL)[0]
+    with pytest.raises(KeyError), limits.raised_after(0.01, KeyError):
+        threading.Event().wait(20)
+    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) is (before > 0)
+
+
+def test_no_port_is_given_out_twice_in_a_row_and_each_process_of_a_run_has_its_own() -> None:
+    ports = [free_port() for _ in range(20)]
+    assert len(set(ports)) == 20
+    shares = [share_of_ports(number, 3) for number in range(3)]
+    assert all(set(one).isdisjoint(other) for one, other in itertools.combinations(shares, 2))
 
 
 def test_a_missing_server_is_a_skip_and_in_ci_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

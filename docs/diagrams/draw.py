@@ -111,7 +111,7 @@ def way() -> str:
             Box(760, 80, 140, 56, ("service", "mail, payments, …")).svg(),
             Box(540, 220, 130, 56, ("reporter", "a thread")).svg(),
             Box(760, 220, 140, 56, ("store", "Redis, a database, …"), "queue").svg(),
-            Box(300, 220, 190, 70, ("on_open", "park, retry, fail,", "a fallback, …"), "open").svg(),
+            Box(300, 220, 190, 70, ("on_open", "park, pause, retry,", "fail, a fallback"), "open").svg(),
             Box(85, 220, 130, 56, ("parking queue", "of the broker"), "queue").svg(),
             line("M146 80 L203 80"),
             line("M396 80 L478 80"),

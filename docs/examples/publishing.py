@@ -49,7 +49,8 @@ def log_in(user: str) -> str:
     try:
         send_code.delay(user)
     except BreakerOpen as error:
-        return f"no code can be sent, try again in {error.retry_after:.0f} s"
+        wait = "later" if error.retry_after is None else f"in {error.retry_after:.0f} s"
+        return f"no code can be sent, try again {wait}"
     return "look into your mail"
 
 

@@ -6,7 +6,7 @@ from celery import Celery
 
 from celery_breaker import BreakerTask
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.parking_sqs_names import QUARANTINE, parking_queue
+from celery_breaker.plugin.parking.sqs_names import QUARANTINE, parking_queue
 
 app = Celery("shop", broker="sqs://", backend="redis://localhost:6379/1")  # credentials: as boto finds them
 app.conf.broker_transport_options = {

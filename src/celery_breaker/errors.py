@@ -19,31 +19,90 @@ __all__ = [
 
 
 class BreakerError(Exception):
-    """Root of all errors of celery-breaker."""
+    """Root of all errors of celery-breaker.
+
+    Example:
+        >>> try:
+        ...     raise BreakerOpen("smtp")
+        ... except BreakerError as error:
+        ...     print(error)
+        breaker 'smtp' is open
+    """
 
 
 class ConfigurationError(BreakerError, ValueError):
-    """An option, a name or a URL that cannot work; the message is one sentence with the cure."""
+    """An option, a name or a URL that cannot work; the message is one sentence with the cure.
+
+    Example:
+        >>> from celery_breaker import Policy
+        >>> Policy(max_failures=0)
+        Traceback (most recent call last):
+        ...
+        celery_breaker.errors.ConfigurationError: max_failures=0 must be a whole number of at least 1
+    """
 
 
 class StoreError(BreakerError):
-    """The store could not be reached or did not answer in time."""
+    """The store could not be reached or did not answer in time.
+
+    No guarded call raises it, for calls do without the store; what an operator orders does, and so does the desk.
+
+    Example:
+        In a runbook::
+
+            try:
+                Breaker("smtp").open(reason="the mail host moves", expires=3600)
+            except StoreError:
+                print("the workers were not told: try again")
+    """
 
 
 class BrokerError(BreakerError):
-    """The broker could not be reached, or cannot do what was asked of it."""
+    """The broker could not be reached, or cannot do what was asked of it.
+
+    Example:
+        What is parked, as far as this broker shows it::
+
+            try:
+                tasks = current_desk().parked("smtp")
+            except BrokerError as error:
+                print(error)
+    """
 
 
 class UnknownBreakerError(BreakerError, LookupError):
-    """Nothing is known of a breaker by this name."""
+    """Nothing is known of a breaker by this name.
+
+    Example:
+        An operator's typing error::
+
+            current_desk().require("smpt")
+            # UnknownBreakerError: no breaker 'smpt' is declared or has a record; did you mean 'smtp'?
+    """
 
 
 class OutOfReachError(BreakerError):
-    """Each worker keeps this breaker, or all breakers, for itself, so nobody else can see or steer them."""
+    """Each worker keeps this breaker, or all breakers, for itself, so nobody else can see or steer them.
+
+    Example:
+        A breaker of ``scope="worker"``::
+
+            current_desk().require("gpu-here")
+            # OutOfReachError: breaker 'gpu-here' has scope='worker': each worker keeps its own, …
+    """
 
 
 class ConflictError(BreakerError):
-    """Others changed the breaker at the same time; look, and try again."""
+    """Others changed the breaker at the same time; look, and try again.
+
+    Example:
+        Trying once more::
+
+            try:
+                desk.act("smtp", actions.close(by="deploy.sh"))
+            except ConflictError:
+                desk.act("smtp", actions.close(by="deploy.sh"))
+    """
 
 
 class BreakerOpen(BreakerError):

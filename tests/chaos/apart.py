@@ -13,7 +13,7 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from celery_breaker.plugin.bus import Bus
+from celery_breaker.plugin.bus.bus import Bus
 from tests.integration.app import app
 
 __all__ = ["BUS_URL", "Proxy", "app"]

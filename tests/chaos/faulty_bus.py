@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from celery_breaker.plugin.bus import Bus
+from celery_breaker.plugin.bus.bus import Bus
 from tests.integration.app import app
 from tests.integration.tasks import audit_line
 

@@ -148,7 +148,7 @@ def test_redis_broker_and_store_in_one_is_killed_and_comes_back(
     _play(stage, chance.rounds(short=2, long=30))
 
 
-def test_rabbitmq_restarts(
+def test_rabbitmq_is_stopped_or_killed_and_comes_back(
     worker_factory: WorkerFactory, make_rabbitmq: Any, redis_server: Any, service: Service, chance: Chance
 ) -> None:
     server = make_rabbitmq()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,12 +14,13 @@ from hypothesis import strategies as st
 
 from celery_breaker.core.journal import Book
 from celery_breaker.core.record import Record, encode
-from celery_breaker.core.windows import Delta, Window
+from celery_breaker.core.windows import Window
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.redis import RedisStore
 from tests.contract.conftest import fresh_redis
-from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
+from tests.stores.operations import FAILURE, OPEN, OPERATIONS, share_with_children, use_all
 from tests.support.forks import held_by_a_thread, in_child
+from tests.support.limits import at_most
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 
@@ -74,12 +73,9 @@ def test_a_server_that_hangs_costs_no_more_than_the_timeout(make_redis: Callable
     store = RedisStore(server.url, timeout=0.3)
     use_all(store)
     server.pause()
-    started = time.monotonic()
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError), at_most(0.3 * 2, at_least=0.25):
         store.lease("smtp:5:permit", "a", limit=1, ttl=60)
-    took = time.monotonic() - started
     server.resume()
-    assert 0.25 < took < 0.3 * 2 + 0.5, took
     eventually(lambda: store.now() > 0, ignore=(StoreError,))
 
 
@@ -113,22 +109,7 @@ def test_a_connection_lost_while_idle_is_no_failure(store: RedisStore, client: r
 
 def test_a_fork_has_connections_of_its_own(store: RedisStore) -> None:
     use_all(store)
-    pids = []
-    for number in range(4):
-        if not (pid := os.fork()):
-            done = 1
-            try:
-                for _ in range(50):
-                    store.tally("sms", FAILURE, WINDOW, generation=0, worker=str(number))
-                done = 0
-            finally:
-                os._exit(done)
-        pids.append(pid)
-    seen = [store.read(["smtp"]).records["smtp"].reason for _ in range(200)]
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 4
-    assert set(seen) == {OPEN.reason}
-    totals = store.tally("sms", Delta(), WINDOW, generation=0, worker="")
-    assert totals.workers == {str(number): 50 for number in range(4)}
+    share_with_children(store)
 
 
 # --- what lies under our keys -----------------------------------------------------------------------------------------

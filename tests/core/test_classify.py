@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from celery_breaker.core.classify import is_slow, judge, judge_class, judge_result, retry_after_of
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import Verdict
+from celery_breaker.errors import BreakerOpen
 
 FAILURE, SUCCESS, NEUTRAL = Verdict.FAILURE, Verdict.SUCCESS, Verdict.NEUTRAL
 
@@ -48,6 +49,15 @@ def test_an_exception_is_judged_by_its_class(options: dict[str, Any], exception:
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, BaseException])
 def test_an_interruption_says_nothing_about_the_service(kind: type[BaseException]) -> None:
     assert judge(kind(), Policy()) is NEUTRAL
+
+
+def test_the_refusal_of_another_breaker_says_nothing_about_the_service() -> None:
+    def classify(exception: BaseException | None, result: object) -> str:
+        return "failure"
+
+    assert judge(BreakerOpen("db", 1.0), Policy()) is NEUTRAL
+    assert judge(BreakerOpen("db", 1.0), Policy(classify=classify)) is NEUTRAL
+    assert judge_class(BreakerOpen, Policy()) is NEUTRAL
 
 
 def test_a_timeout_that_is_no_exception_counts_where_it_is_named() -> None:

@@ -13,8 +13,8 @@ from celery import Celery
 from celery_breaker.core.journal import Book, Entry, Event
 from celery_breaker.core.record import Mode
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking.lot import parking_queue
+from celery_breaker.plugin.parking.note import Note
 from celery_breaker.status import Desk, actions
 from tests.support.django_sites import Browser, Site
 from tests.support.servers import RedisServer, new_redis

@@ -52,7 +52,7 @@ def under(**settings: Any) -> Any:
     return override_settings(**settings)
 
 
-def test_routers_decide(alias: str, opened: Opened) -> None:
+def test_it_is_where_a_router_sends_it(alias: str, opened: Opened) -> None:
     with under(DATABASE_ROUTERS=[Ours(alias)]):
         store = opened(None)
         assert store.url == f"django-db://{alias}"

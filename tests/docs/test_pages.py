@@ -56,7 +56,7 @@ def test_each_can_be_found_from_the_front_page() -> None:
     assert set(pages()) - found == set()
 
 
-@EVERY_PAGE
+@pytest.mark.parametrize("page", [*pages(), ROOT / "README.md"], ids=lambda page: page.name)
 def test_its_python_can_be_read(page: Path) -> None:
     for fence in fences(page.read_text()):
         if fence.language == "python" and ">>>" not in fence.text:

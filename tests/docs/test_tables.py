@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import pkgutil
+import inspect
 import re
-from types import ModuleType
 
-import pytest
+import click
+from celery import Celery
 from starlette.routing import Mount, Route
 
-import celery_breaker
-from celery_breaker import status, testing, web
-from celery_breaker.core.policy import Policy
+from celery_breaker import BreakerTask
+from celery_breaker.core.policy import ON_OPEN, Policy
 from celery_breaker.core.record import Mode
-from celery_breaker.plugin import signals
+from celery_breaker.plugin import maintenance, signals
 from celery_breaker.plugin.cli import breaker
-from celery_breaker.plugin.events import Events
+from celery_breaker.plugin.worker import control
+from celery_breaker.plugin.worker.events import Events
 from celery_breaker.settings import DEFAULTS
 from celery_breaker.status import actions
-from celery_breaker.testing import contract
 from celery_breaker.web import WebOptions, create_app
 from tests.docs.pages import DOCS, ROOT, pages, prose, table, ticked
 from tests.status.desks import QUICK, Declared, office
@@ -30,6 +29,8 @@ README = (ROOT / "README.md").read_text()
 CLI = (DOCS / "cli.md").read_text()
 WEB = (DOCS / "web.md").read_text()
 CONTROL = (DOCS / "control.md").read_text()
+SEEING = (DOCS / "observability.md").read_text()
+OPTIONS = (DOCS / "reference" / "options.md").read_text()
 
 
 def shown(cell: str) -> object:
@@ -53,6 +54,18 @@ def test_every_option_of_a_policy_is_in_the_table_with_its_default() -> None:
         assert shown(cell) == defaults[name], name
 
 
+def test_every_answer_to_a_refusal_is_told_of() -> None:
+    [meaning] = [row[2] for row in table(README, "## Options of a breaker") if row[0] == "`on_open`"]
+    way = table((DOCS / "explanation" / "way-of-a-task.md").read_text(), "## Refused")
+    assert {f'"{word}"' for word in ON_OPEN} == {word for row in way for word in ticked(row[0])}
+    assert {f'"{word}"' for word in ON_OPEN} - set(ticked(meaning)) == {'"park"'}  # which is the default
+
+
+def test_every_attribute_of_a_task_is_in_the_table() -> None:
+    ours = {name for name in vars(BreakerTask) if name.startswith("breaker")}
+    assert {ticked(row[0])[0] for row in table(OPTIONS, "## On a task")} == ours
+
+
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     rows = {ticked(row[0])[0]: row[1] for row in table(README, "<!-- settings -->")}
     assert rows.keys() == DEFAULTS.keys()
@@ -65,6 +78,32 @@ def test_every_command_is_in_the_table() -> None:
         ticked(row[0])[0].split()[0] for row in table(CLI, "celery -A proj breaker COMMAND [NAME...] [OPTIONS]\n```")
     ]
     assert sorted(told) == sorted(breaker.commands)
+
+
+def flags(command: click.Command) -> set[str]:
+    """What may be written after it, in all its forms."""
+    return {name for option in command.params if isinstance(option, click.Option) for name in option.opts}
+
+
+def test_every_option_of_every_command_is_in_the_tables() -> None:
+    told: dict[str, set[str]] = {name: set() for name in breaker.commands}
+    for options, of, _ in table(CLI, "## Options"):
+        named = ticked(of) if not of.startswith("all but") else breaker.commands.keys() - set(ticked(of))
+        for name in named:
+            told[name] |= {option.split()[0] for option in ticked(options)}
+    simulated = table(CLI, "Its options; `TIME` is seconds, or a number with `s`, `m`, `h` or `d`:")
+    told["simulate"] |= {option.split()[0] for row in simulated for option in ticked(row[0])}
+    told["web"] |= {ticked(row[0])[0].split()[0] for row in table(WEB, "## Options")}
+    assert told == {name: flags(command) for name, command in breaker.commands.items()}
+
+
+def test_defaults_of_simulate_are_those_in_the_table() -> None:
+    rows = table(CLI, "Its options; `TIME` is seconds, or a number with `s`, `m`, `h` or `d`:")
+    said = {ticked(row[0])[0].split()[0]: row[1] for row in rows}
+    there = {option.opts[0]: option.default for option in breaker.commands["simulate"].params}
+    numbers = {name: float(cell) for name, cell in said.items() if re.fullmatch(r"[\d.]+", cell)}
+    assert len(numbers) >= 8
+    assert numbers == {name: float(there[name]) for name in numbers}
 
 
 def test_every_key_of_a_breaker_s_object_is_in_the_table() -> None:
@@ -126,25 +165,24 @@ def test_events_and_their_fields_are_those_in_the_tables() -> None:
             assert set(told[kind]) == said.keys()
 
 
-DIRECTIVE = re.compile(r"\.\. auto(class|exception|function|data|module):: ([\w.]+)")
+def test_every_command_of_remote_control_is_in_the_table() -> None:
+    told = {ticked(row[0])[0].split()[1] for row in table(CONTROL, "## Remote control")}
+    assert told == set(control.__all__)
 
 
-def documented() -> list[object]:
-    """What the pages of the reference tell of."""
-    told: list[object] = []
-    for page in (DOCS / "reference" / "api").glob("*.md"):
-        for kind, name in DIRECTIVE.findall(page.read_text()):
-            thing = pkgutil.resolve_name(name)
-            told += [thing] if kind != "module" else [getattr(thing, member) for member in thing.__all__]
-    return told
+def test_signals_carry_what_the_table_says() -> None:
+    told = {name: set(ticked(row[1])) for row in table(SEEING, "## Signals") for name in ticked(row[0])}
+    assert told == {name: getattr(signals, name).providing_args for name in signals.__all__}
 
 
-@pytest.mark.parametrize("module", [celery_breaker, signals, testing, contract, web, status, actions])
-def test_every_public_name_is_documented(module: ModuleType) -> None:
-    """A name that is missing belongs on one of the pages of `docs/reference/api`."""
-    told = documented()
-    names = getattr(module, "__all__", ())
-    assert [name for name in names if not any(getattr(module, name) is thing for thing in told)] == []
+def test_tasks_of_maintenance_take_what_the_table_says() -> None:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    maintenance.register(app)
+    ours = {name: task for name, task in app.tasks.items() if name.startswith("celery_breaker.")}
+    ours.pop("celery_breaker.tend", None)  # the agent's, and not for people
+    rows = table((DOCS / "howto" / "maintenance.md").read_text(), "## On a schedule")
+    told = {ticked(row[0])[0]: ["name", *ticked(row[1])] for row in rows}
+    assert told == {name: list(inspect.signature(task.run).parameters) for name, task in ours.items()}
 
 
 def test_tests_that_a_promise_names_exist() -> None:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from celery_breaker.engine.breaker import Breaker
 from celery_breaker.engine.registry import Registry
-from tests.engine.world import World
+from tests.engine.world import World, breaker_in
 from tests.support import properties
 from tests.support.guards import no_sleep
 
@@ -19,6 +20,12 @@ def world() -> World:
 def registry(world: World) -> Registry:
     """One process of the world, `worker` "w1"."""
     return world.process()
+
+
+@pytest.fixture
+def breaker(registry: Registry) -> Breaker:
+    """The breaker "smtp" of that process."""
+    return breaker_in(registry)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

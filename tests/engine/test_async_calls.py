@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
@@ -14,50 +13,11 @@ from celery_breaker.core.record import State
 from celery_breaker.engine.breaker import Breaker
 from celery_breaker.engine.registry import Registry
 from celery_breaker.errors import BreakerError, BreakerOpen, ConfigurationError
-from tests.engine.test_ramp import POLICY as RAMP
-from tests.engine.test_ramp import closed_again
+from tests.engine.async_ways import WAYS, ServiceDown, Way, down, through_with, up
+from tests.engine.situations import RAMP, closed_again
 from tests.engine.world import World, breaker_in, fail, known
 
 pytestmark = pytest.mark.anyio
-
-Service = Callable[[], Awaitable[object]]
-Way = Callable[[Breaker, Service], Awaitable[object]]
-
-
-class ServiceDown(Exception):
-    retry_after = 45.0
-
-
-async def down() -> None:
-    await anyio.lowlevel.checkpoint()
-    raise ServiceDown
-
-
-async def up() -> int:
-    await anyio.lowlevel.checkpoint()
-    return 42
-
-
-async def through_acall(breaker: Breaker, service: Service) -> object:
-    return await breaker.acall(service)
-
-
-async def through_with(breaker: Breaker, service: Service) -> object:
-    async with breaker as entered:
-        assert entered is breaker
-        return await service()
-
-
-async def through_decorator(breaker: Breaker, service: Service) -> object:
-    return await breaker(service)()
-
-
-WAYS = pytest.mark.parametrize("way", [through_acall, through_with, through_decorator])
-
-
-@pytest.fixture
-def breaker(registry: Registry) -> Breaker:
-    return breaker_in(registry)
 
 
 @WAYS

@@ -15,15 +15,10 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.breaker import Breaker
 from celery_breaker.engine.registry import Registry
 from celery_breaker.errors import BreakerOpen
-from tests.engine.test_async_calls import WAYS, Way, up
+from tests.engine.async_ways import WAYS, Way, up
 from tests.engine.world import World, breaker_in, fail
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def breaker(registry: Registry) -> Breaker:
-    return breaker_in(registry)
 
 
 async def cancelled_in(way: Way, breaker: Breaker) -> None:

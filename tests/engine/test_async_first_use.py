@@ -13,8 +13,8 @@ from celery_breaker.engine import default
 from celery_breaker.engine.breaker import Breaker
 from celery_breaker.engine.registry import Registry
 from celery_breaker.errors import BreakerOpen, ConfigurationError
-from tests.engine.test_async_calls import ServiceDown, down, up
-from tests.engine.test_ramp import POLICY as RAMP
+from tests.engine.async_ways import ServiceDown, down, up
+from tests.engine.situations import RAMP
 from tests.engine.world import World, fail, provided
 
 pytestmark = pytest.mark.anyio

@@ -16,15 +16,10 @@ from celery_breaker.core.windows import Totals
 from celery_breaker.engine.breaker import Breaker
 from celery_breaker.engine.registry import Registry
 from celery_breaker.errors import BreakerOpen
-from tests.engine.test_async_calls import ServiceDown
+from tests.engine.async_ways import ServiceDown
 from tests.engine.world import World, breaker_in, fail
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def breaker(registry: Registry) -> Breaker:
-    return breaker_in(registry)
 
 
 def counted(registry: Registry) -> Totals:

@@ -79,6 +79,14 @@ def test_a_lock_held_at_the_fork_does_not_stop_the_child(world: World) -> None:
         assert in_child(lambda: default.registry_at("memory://forked").link.connected) == "True"
 
 
+def test_places_on_the_ramp_are_not_doubled_by_a_fork_nor_locked_by_one(registry: Registry) -> None:
+    places = known(registry).places
+    places.add(5, until=float("inf"))
+    with held_by_a_thread(places._lock):
+        assert in_child(lambda: registry.take_place(registry.cell("smtp"))) == "False"
+    assert registry.take_place(registry.cell("smtp"))
+
+
 def test_a_call_that_spans_the_fork_can_end_in_the_child(world: World, registry: Registry) -> None:
     ticket = known(registry).ticket
 

@@ -13,11 +13,6 @@ from celery_breaker.errors import BreakerOpen, ConfigurationError, StoreError
 from tests.engine.world import World, breaker_in
 
 
-@pytest.fixture
-def breaker(registry: Registry) -> Breaker:
-    return breaker_in(registry)
-
-
 def record_of(registry: Registry) -> Record:
     return registry.cell("smtp").record
 

@@ -7,22 +7,8 @@ import pytest
 from celery_breaker import BreakerOpen
 from celery_breaker.core.record import State
 from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.registry import Registry
-from celery_breaker.engine.view import Ticket
-from tests.engine.world import World, breaker_in, end, fail, known
-
-
-def half_open(world: World) -> tuple[Registry, Ticket, Registry]:
-    """A process with the permit, and another that sees the breaker half-open."""
-    one, other = world.process("w1"), world.process("w2")
-    known(one)
-    known(other)
-    fail(one, 3)
-    world.clock.advance(30)
-    ticket = one.enter(one.cell("smtp"))
-    assert ticket is not None
-    known(other)
-    return one, ticket, other
+from tests.engine.situations import half_open
+from tests.engine.world import World, breaker_in, end, known
 
 
 def test_a_view_from_before_the_failed_probe_gets_no_permit(world: World) -> None:

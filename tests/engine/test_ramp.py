@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_breaker.core import machine
-from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import State
 from celery_breaker.engine.registry import Registry
+from tests.engine.situations import RAMP, closed_again
 from tests.engine.world import World
-
-POLICY = Policy(max_failures=3, failure_rate=0, jitter=0, admit_ramp=True, ramp_start=40)
-
-
-def closed_again(world: World, *, rate: float = 80.0) -> Registry:
-    """A process that has just seen the breaker close, with an agent that releases at this rate."""
-    registry = world.process("w0", tended=True)
-    cell = registry.cell("smtp")
-    registry.refresh(["smtp"])
-    registry.change(cell, lambda record, now: replace(record, state=State.OPEN, generation=1, until=now + 30))
-    registry.change(cell, lambda record, now: machine.close(record, now=now))
-    registry.change(cell, lambda record, now: machine.ramped(record, rate))
-    return registry
 
 
 def admitted(registry: Registry, calls: int) -> int:
@@ -33,7 +17,7 @@ def admitted(registry: Registry, calls: int) -> int:
 
 
 def test_a_step_admits_half_the_ramp_and_the_next_as_much_again() -> None:
-    world = World(POLICY)
+    world = World(RAMP)
     registry = closed_again(world)
     assert not registry.cell("smtp").passing
     assert admitted(registry, 100) == 20
@@ -44,7 +28,7 @@ def test_a_step_admits_half_the_ramp_and_the_next_as_much_again() -> None:
 
 
 def test_once_places_are_gone_nobody_asks_the_store_again_before_some_fall_free() -> None:
-    world = World(POLICY)
+    world = World(RAMP)
     registry = closed_again(world)
     admitted(registry, 21)
     before = len(world.server.calls)
@@ -53,7 +37,7 @@ def test_once_places_are_gone_nobody_asks_the_store_again_before_some_fall_free(
 
 
 def test_several_processes_share_them() -> None:
-    world = World(POLICY)
+    world = World(RAMP)
     processes = [closed_again(world), *(world.process(f"w{number}", tended=True) for number in range(1, 4))]
     for registry in processes[1:]:
         registry.refresh(["smtp"])
@@ -63,7 +47,7 @@ def test_several_processes_share_them() -> None:
 
 
 def test_the_ramp_ends_when_what_was_parked_is_back() -> None:
-    world = World(POLICY)
+    world = World(RAMP)
     registry = closed_again(world)
     registry.change(registry.cell("smtp"), lambda record, now: machine.drained(record))
     assert registry.cell("smtp").passing
@@ -71,7 +55,7 @@ def test_the_ramp_ends_when_what_was_parked_is_back() -> None:
 
 
 def test_without_an_agent_there_is_no_ramp() -> None:
-    world = World(POLICY)
+    world = World(RAMP)
     closed_again(world)
     script = world.process("script")
     script.refresh(["smtp"])
@@ -79,14 +63,14 @@ def test_without_an_agent_there_is_no_ramp() -> None:
 
 
 def test_cut_off_from_the_store_each_process_has_a_ramp_of_its_own() -> None:
-    world = World(POLICY)
+    world = World(RAMP)
     registry = closed_again(world)
     world.server.down = True
     assert admitted(registry, 100) == 20
 
 
 def test_a_place_that_was_not_used_in_time_is_void() -> None:
-    world = World(POLICY)
+    world = World(RAMP)
     registry = closed_again(world)
     assert admitted(registry, 1) == 1
     world.clock.advance(5.0)
@@ -100,7 +84,7 @@ steps = st.tuples(st.integers(0, 2), st.floats(0, 0.3), st.integers(1, 30))
 def test_whoever_calls_whenever_half_a_second_never_admits_more_than_two_steps_worth(
     events: list[tuple[int, float, int]],
 ) -> None:
-    world = World(POLICY)
+    world = World(RAMP)
     processes = [closed_again(world), world.process("w1", tended=True), world.process("w2", tended=True)]
     for registry in processes:
         registry.refresh(["smtp"])

@@ -1,9 +1,8 @@
-"""The registry: how outcomes reach the store, how a fleet agrees, and what a process keeps in mind."""
+"""The registry: how outcomes reach the store, what is told of it, and what a process keeps in mind."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -13,28 +12,15 @@ from celery_breaker.core import machine
 from celery_breaker.core.events import Change
 from celery_breaker.core.machine import Admission
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import Mode, Override, State
+from celery_breaker.core.record import Mode, State
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta
 from celery_breaker.engine.registry import Outcome, Registry
-from celery_breaker.engine.view import Ticket
-from celery_breaker.engine.views import permit_key
 from celery_breaker.errors import ConfigurationError
-from celery_breaker.stores.base import Snapshot
+from celery_breaker.status import status_of
 from celery_breaker.stores.memory import MemoryStore
+from tests.engine.situations import opened, state
 from tests.engine.world import POLICY, SilentReporter, World, end, fail, known, succeed
-
-
-def opened(world: World, registry: Registry) -> None:
-    """The breaker trips, and its interval passes."""
-    fail(registry, 3)
-    assert world.stored().state is State.OPEN
-    world.clock.advance(30)
-
-
-def state(world: World) -> State:
-    return world.stored().state
-
 
 # --- from outcome to state --------------------------------------------------------------------------------------------
 
@@ -212,349 +198,6 @@ def test_what_the_service_asked_for_is_used_once(world: World, registry: Registr
     assert world.stored().until == world.clock() + 30
 
 
-# --- probes -----------------------------------------------------------------------------------------------------------
-
-
-def test_an_open_breaker_costs_one_call_per_interval_however_many_workers(world: World) -> None:
-    workers = [world.process(f"w{n}", skew=float(n * 1000)) for n in range(10)]
-    fail(workers[0], 3)
-    for round_ in range(4):
-        world.clock.advance(30 * 2**round_)
-        for worker in workers:
-            worker.work()
-        tickets = [ticket for worker in workers if (ticket := worker.enter(worker.cell("smtp")))]
-        assert len(tickets) == 1
-        end(owner(workers, tickets[0]), tickets[0])
-        assert world.stored().trips == round_ + 2
-
-
-def owner(workers: list[Registry], ticket: Ticket) -> Registry:
-    (found,) = [worker for worker in workers if worker.cells.get(ticket.cell.name) is ticket.cell]
-    return found
-
-
-@pytest.mark.parametrize("permits", [1, 3])
-def test_there_are_as_many_probes_at_once_as_permitted(world: World, permits: int) -> None:
-    world.policy = replace(POLICY, half_open_calls=permits, success_threshold=5)
-    workers = [world.process(f"w{n}") for n in range(5)]
-    opened(world, workers[0])
-    for worker in workers:
-        worker.work()
-    tickets = [ticket for worker in workers if (ticket := worker.enter(worker.cell("smtp")))]
-    assert len(tickets) == permits
-    assert len({ticket.permit for ticket in tickets}) == permits
-    end(owner(workers, tickets[0]), tickets[0], Verdict.SUCCESS)
-    again = [ticket for worker in workers if (ticket := worker.enter(worker.cell("smtp")))]
-    assert len(again) == 1
-
-
-def test_a_successful_probe_closes_for_everybody(world: World) -> None:
-    one, other = world.process("w1"), world.process("w2")
-    opened(world, one)
-    end(one, one.enter(one.cell("smtp")), Verdict.SUCCESS)
-    assert state(world) is State.CLOSED
-    known(other)
-    assert other.cell("smtp").passing
-
-
-def test_it_takes_as_many_successes_as_asked_for_from_whoever(world: World) -> None:
-    world.policy = replace(POLICY, success_threshold=3)
-    workers = [world.process(f"w{n}") for n in range(3)]
-    opened(world, workers[0])
-    for number, worker in enumerate(workers):
-        cell = known(worker)
-        end(worker, worker.enter(cell), Verdict.SUCCESS)
-        assert (state(world) is State.CLOSED) is (number == 2)
-
-
-def test_a_neutral_probe_is_no_success_and_frees_the_permit(world: World, registry: Registry) -> None:
-    opened(world, registry)
-    cell = registry.cell("smtp")
-    ticket = registry.enter(cell)
-    assert registry.enter(cell) is None
-    end(registry, ticket, Verdict.NEUTRAL)
-    assert state(world) is State.HALF_OPEN
-    assert world.stored().successes == 0
-    assert registry.enter(cell) is not None
-
-
-def test_a_lost_probe_s_permit_expires(world: World) -> None:
-    world.policy = replace(POLICY, probe_timeout=20)
-    one, other = world.process("w1"), world.process("w2")
-    opened(world, one)
-    lost = one.enter(one.cell("smtp"))
-    assert lost is not None
-    cell = known(other)
-    world.clock.advance(19)
-    assert other.enter(cell) is None
-    world.clock.advance(1)
-    assert other.enter(cell) is not None
-
-
-def test_a_probe_is_leased_for_as_long_as_its_call_may_take(world: World, registry: Registry) -> None:
-    opened(world, registry)
-    cell = registry.cell("smtp")
-    assert registry.enter(cell, ttl=5) is not None
-    world.clock.advance(4.9)
-    assert registry.enter(cell) is None
-    world.clock.advance(0.1)
-    assert registry.enter(cell) is not None
-
-
-def test_a_probe_that_was_taken_for_lost_comes_back_too_late(world: World) -> None:
-    world.policy = replace(POLICY, probe_timeout=20)
-    one, other = world.process("w1"), world.process("w2")
-    opened(world, one)
-    lost = one.enter(one.cell("smtp"))
-    world.clock.advance(20)
-    known(other)
-    end(other, other.enter(other.cell("smtp")))
-    assert state(world) is State.OPEN
-    end(one, lost, Verdict.SUCCESS)
-    assert state(world) is State.OPEN
-    assert world.stored().trips == 2
-
-
-def test_a_failed_probe_says_why(world: World, registry: Registry) -> None:
-    opened(world, registry)
-    end(registry, registry.enter(registry.cell("smtp")), reason="ConnectionError('smtp')")
-    assert world.stored().reason == "probe failed: ConnectionError('smtp')"
-
-
-def test_a_breaker_is_entered_from_the_reporter_on_request(world: World, registry: Registry) -> None:
-    opened(world, registry)
-    cell, answers = registry.cell("smtp"), []
-    for _ in range(2):
-        registry.ask(cell, answers.append)
-    assert answers == []
-    registry.work()
-    ticket, nothing = answers
-    assert ticket is not None and ticket.permit and nothing is None
-
-
-def test_an_answer_that_raises_keeps_nobody_waiting(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(ticket: Ticket | None) -> None:
-        raise RuntimeError("broken answer")
-
-    answers: list[Ticket | None] = []
-    registry.ask(registry.cell("smtp"), broken)
-    registry.ask(registry.cell("smtp"), answers.append)
-    registry.work()
-    assert len(answers) == 1
-    assert "broken answer" in caplog.text
-
-
-def test_a_permit_is_given_back_to_the_generation_it_came_from(world: World, registry: Registry) -> None:
-    opened(world, registry)
-    ticket = registry.enter(registry.cell("smtp"))
-    assert ticket is not None
-    registry.change(ticket.cell, lambda record, now: machine.close(record, now=now))
-    end(registry, ticket, Verdict.SUCCESS)
-    assert world.server.store.lease(permit_key("smtp", ticket.generation), "other", limit=1, ttl=60)
-
-
-# --- generations ------------------------------------------------------------------------------------------------------
-
-
-def test_a_late_success_from_before_the_trip_does_not_close(world: World, registry: Registry) -> None:
-    late = registry.cell("smtp").ticket
-    opened(world, registry)
-    assert registry.enter(registry.cell("smtp")) is not None
-    end(registry, late, Verdict.SUCCESS)
-    registry.succeeded(late)
-    registry.work()
-    assert state(world) is State.HALF_OPEN
-
-
-def test_a_late_failure_does_not_open_again(world: World, registry: Registry) -> None:
-    late = registry.cell("smtp").ticket
-    opened(world, registry)
-    end(registry, registry.enter(registry.cell("smtp")), Verdict.SUCCESS)
-    for _ in range(10):
-        end(registry, late)
-    assert state(world) is State.CLOSED
-
-
-def test_an_outcome_of_a_generation_that_is_news_here_is_read_up_on(world: World) -> None:
-    """A call admitted by one process and reported by another, as between a worker and its pool."""
-    one, other = world.process("w1"), world.process("w2")
-    other.cell("smtp")
-    opened(world, one)
-    other.work()
-    ticket = one.enter(one.cell("smtp"))
-    assert ticket is not None
-    there = Ticket(other.cell("smtp"), generation=ticket.generation, epoch=0, permit=ticket.permit)
-    end(other, there, Verdict.SUCCESS)
-    assert state(world) is State.CLOSED
-
-
-# --- the fleet agrees -------------------------------------------------------------------------------------------------
-
-
-def test_a_trip_is_seen_by_everybody_at_the_next_refresh(world: World) -> None:
-    one, other = world.process("w1"), world.process("w2", skew=-5_000_000.0)
-    assert known(other).passing
-    fail(one, 3)
-    world.clock.advance(1)
-    other.work()
-    assert other.admission(other.cell("smtp")) is Admission.REFUSE
-    assert other.retry_after(other.cell("smtp")) == 29
-
-
-def test_a_hint_makes_a_refresh_early(world: World) -> None:
-    one, other = world.process("w1"), world.process("w2")
-    other.cell("smtp")
-    other.work()
-    fail(one, 3)
-    other.work()
-    assert other.cell("smtp").passing, "it was not time yet"
-    other.hint("smtp")
-    other.work()
-    assert not other.cell("smtp").passing
-
-
-def test_a_hint_of_an_unknown_breaker_is_ignored(world: World, registry: Registry) -> None:
-    registry.hint("nobody's")
-    registry.work()
-    assert "nobody's" not in registry.cells
-
-
-def test_two_processes_that_trip_at_once_make_one_transition(world: World) -> None:
-    one, other = world.process("w1"), world.process("w2")
-    for worker in (one, other):
-        cell = known(worker)
-        for _ in range(3):
-            worker.report(Outcome(cell.ticket, Verdict.FAILURE))
-    one.work()
-    other.work()
-    assert world.stored().generation == 1
-    assert [change.after for change in world.changes] == [State.OPEN]
-    assert other.cell("smtp").record == world.stored()
-
-
-def test_a_swap_that_is_lost_is_tried_on_the_new_record(world: World, registry: Registry) -> None:
-    cell = known(registry)
-    world.put(replace(cell.record, override=Override(mode=Mode.OBSERVING, since=0)))
-    after = registry.change(cell, lambda record, now: machine.expect_backlog(record))
-    assert after == world.stored()
-    assert (after.mode, after.draining, after.version) == (Mode.OBSERVING, True, 2)
-
-
-def test_what_one_generation_s_window_says_does_not_open_the_next(world: World, registry: Registry) -> None:
-    cell = known(registry)
-
-    def overtake(operation: str) -> None:
-        if operation == "swap":
-            world.server.before = lambda operation: None
-            world.put(machine.reset(world.stored(), now=world.clock()))
-
-    world.server.before = overtake
-    fail(registry, 3)
-    assert (world.stored().state, world.stored().generation) == (State.CLOSED, 1)
-    assert cell.record == world.stored()
-
-
-def test_an_answer_that_was_overtaken_by_a_change_made_here_is_not_applied(
-    world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cell, read = known(registry), world.server.read
-    registry.change(cell, lambda record, now: machine.expect_backlog(record))
-
-    def read_slowly(names: Iterable[str]) -> Snapshot:
-        snapshot = read(names)
-        monkeypatch.undo()
-        world.clock.advance(0.1)
-        registry.change(cell, lambda record, now: machine.override(record, Mode.FORCED_OPEN, now=now))
-        return snapshot
-
-    monkeypatch.setattr(world.server, "read", read_slowly)
-    registry.refresh()
-    assert not cell.passing
-
-
-def test_a_step_that_changes_nothing_is_not_written(world: World, registry: Registry) -> None:
-    cell = known(registry)
-    world.server.calls.clear()
-    assert registry.change(cell, lambda record, now: record) is cell.record
-    assert world.server.calls == []
-
-
-def test_swaps_that_are_lost_for_ever_end_with_an_error_in_the_log(
-    world: World, registry: Registry, caplog: pytest.LogCaptureFixture
-) -> None:
-    cell = known(registry)
-
-    def overtake(operation: str) -> None:
-        if operation == "swap":
-            world.put(world.stored())
-
-    world.server.before = overtake
-    registry.change(cell, lambda record, now: machine.reset(record, now=now))
-    assert "gave up a change after 16 lost swaps" in caplog.text
-
-
-def test_the_store_emptied_under_an_open_breaker_gets_its_record_back(world: World) -> None:
-    one, other = world.process("w1"), world.process("w2")
-    fail(one, 3)
-    known(other)
-    lost = world.stored()
-    world.server.empty()
-    world.clock.advance(1)
-    one.work()
-    other.work()
-    assert world.stored() == replace(lost, version=1)
-    assert one.cell("smtp").record == other.cell("smtp").record == world.stored()
-
-
-@pytest.mark.parametrize("mode", [Mode.FORCED_OPEN, Mode.DISABLED, Mode.OBSERVING])
-def test_the_store_emptied_under_an_override_gets_it_back(world: World, registry: Registry, mode: Mode) -> None:
-    cell = known(registry)
-    registry.change(cell, lambda record, now: machine.override(record, mode, now=now))
-    world.server.empty()
-    world.clock.advance(1)
-    registry.work()
-    assert world.stored().mode is mode
-
-
-@pytest.mark.parametrize("late", ["outcome", "other worker"])
-def test_the_store_emptied_under_a_closed_breaker_goes_on_counting(world: World, late: str) -> None:
-    """What is still on its way from a generation that is lost must not keep the window of the new one shut."""
-    one, other = world.process("w1"), world.process("w2")
-    opened(world, one)
-    end(one, one.enter(one.cell("smtp")), Verdict.SUCCESS)
-    one.change(one.cell("smtp"), lambda record, now: machine.drained(record))
-    known(other)
-    other.work()
-    ticket = one.cell("smtp").ticket
-    world.server.empty()
-    if late == "other worker":
-        fail(other)  # it has not read since
-    world.clock.advance(1)
-    one.work()
-    other.work()
-    if late == "outcome":
-        end(one, ticket)
-    for _ in range(3):
-        fail(one)
-        fail(other)
-        world.clock.advance(1)
-    assert state(world) is State.OPEN
-
-
-def test_a_breaker_forgotten_while_it_is_in_use_goes_on_counting(world: World) -> None:
-    one, other = world.process("w1"), world.process("w2")
-    known(one)
-    known(other)
-    one.change(one.cell("smtp"), lambda record, now: machine.drained(machine.reset(record, now=now)))
-    known(other)
-    world.server.store.forget("smtp")
-    fail(other)
-    for _ in range(3):
-        world.clock.advance(1)
-        fail(one)
-    assert state(world) is State.OPEN
-
-
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
@@ -667,6 +310,28 @@ def test_idle_breakers_are_no_longer_followed(world: World, registry: Registry) 
         world.clock.advance(50)
         succeed(registry, name="busy")
     assert set(registry.cells) == {"pinned", "busy", "open"}
+
+
+def test_a_process_without_a_reporter_does_not_keep_every_breaker_that_it_ever_showed(world: World) -> None:
+    """The dashboard shows them all, and makes no calls; dynamic ones come and go."""
+    dashboard = world.process()
+    for number in range(100):
+        status_of(dashboard, [f"webhook:{number}"])
+    for _ in range(3):
+        world.clock.advance(400)
+        status_of(dashboard, ["smtp", "sms"])
+    status_of(dashboard, ["new"])
+    assert set(dashboard.cells) == {"smtp", "sms", "new"}
+    assert dashboard._hints <= set(dashboard.cells)
+
+
+def test_a_breaker_of_a_worker_s_own_that_is_forgotten_begins_anew(world: World) -> None:
+    world.policy = replace(world.policy, scope="worker")
+    registry = world.process()
+    fail(registry, 3)
+    registry.forget("smtp")
+    after = registry.change(registry.cell("smtp"), lambda record, now: machine.expect_backlog(record))
+    assert (after.state, after.generation, after.version) == (State.CLOSED, 0, 1)
 
 
 def test_a_breaker_that_is_no_longer_followed_is_made_again_at_its_next_use(world: World, registry: Registry) -> None:

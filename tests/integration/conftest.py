@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.integration.commands import commands  # noqa: F401  (a fixture)
 from tests.support import django_stores
 from tests.support.containers import contained
 from tests.support.nodes import *  # noqa: F403  (pytest-celery's fixtures, on nodes of ours)

@@ -82,18 +82,19 @@ def asked(folder: str, number: int) -> int:
 
 
 @shared_task(name="failing.slowly", base=BreakerTask, breaker="svc")
-def slowly(folder: str, number: int, seconds: float) -> int:
-    """Fails after a while the first time."""
+def slowly(folder: str, number: int) -> int:
+    """Fails when the test says so, by the file ``end``, the first time."""
     if attempt(folder, number) == 1:
-        time.sleep(seconds)
+        while not Path(folder, "end").exists():
+            time.sleep(0.05)
         raise ServiceDown("too late")
     return number
 
 
 @shared_task(name="failing.slowly_late", base=BreakerTask, breaker="svc", acks_late=True)
-def slowly_late(folder: str, number: int, seconds: float) -> int:
+def slowly_late(folder: str, number: int) -> int:
     """Like `slowly`, acknowledged at its end."""
-    return int(slowly.run(folder, number, seconds))
+    return int(slowly.run(folder, number))
 
 
 @shared_task(name="failing.own_retry", bind=True, base=BreakerTask, breaker="svc", max_retries=3)

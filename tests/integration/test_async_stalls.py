@@ -12,6 +12,8 @@ from celery_breaker.engine.default import registry_at
 from tests.support.servers import RedisServer
 from tests.support.stalls import blocking, while_store_hangs
 
+pytestmark = pytest.mark.alone
+
 BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 HANG = 0.5

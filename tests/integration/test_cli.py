@@ -8,48 +8,18 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from celery_breaker.plugin.app import breakers_of
+from tests.integration.commands import Commands
 from tests.support.processes import Process, free_port
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 from tests.support.workers import Audit, Worker, WorkerFactory, celery_argv, environment
-
-
-class Commands:
-    """``celery breaker`` with some settings."""
-
-    def __init__(self, command: Callable[..., subprocess.CompletedProcess[str]], conf: Mapping[str, Any]) -> None:
-        self._command = command
-        self.conf = conf
-
-    def __call__(self, *args: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-        return self._command("breaker", *args, conf=self.conf, stdin=answer)
-
-    def json(self, *args: str) -> Any:
-        return json.loads(self(*args, "--json").stdout)
-
-
-@pytest.fixture
-def commands(
-    celery_command: Callable[..., subprocess.CompletedProcess[str]],
-    worker_factory: WorkerFactory,
-    redis_server: RedisServer,
-) -> Callable[..., Commands]:
-    """`commands(**conf)` → the command line of an app whose settings alone put all its tasks behind ``svc``."""
-
-    def make(**conf: Any) -> Commands:
-        with redis_server.client(2) as client:
-            client.flushdb()
-        ours = {"breakers": {"svc": {"tasks": ["tests.*"]}}, "breaker_store": redis_server.url_for(2)}
-        return Commands(celery_command, worker_factory.settings(conf={**ours, **conf}))
-
-    return make
 
 
 def parked_by(worker: Worker, name: str = "svc") -> int:

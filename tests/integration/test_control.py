@@ -123,7 +123,7 @@ def test_a_store_that_hangs_delays_no_answer_and_no_task(
     make_fleet: Callable[..., Fleet], make_redis: Callable[..., RedisServer], service: Service
 ) -> None:
     server = make_redis()
-    fleet = make_fleet(1, breaker_store=server.url, breaker_store_timeout=4.0)
+    fleet = make_fleet(1, breaker_store=server.url, breaker_store_timeout=8.0)
     [worker] = fleet.workers
     assert guarded.once.delay(service.folder, 1).get(timeout=20) == 1
     server.pause()
@@ -132,7 +132,7 @@ def test_a_store_that_hangs_delays_no_answer_and_no_task(
     [answer] = control.broadcast("breaker_open", arguments={"name": "svc"}, reply=True, timeout=10, limit=1)
     assert control.ping(timeout=10, limit=1)
     assert guarded.once.delay(service.folder, 2).get(timeout=20) == 2
-    assert time.monotonic() - started < 3.5, "less than one timeout of the store"
+    assert time.monotonic() - started < 7.5, "less than one timeout of the store"
     assert "under way" in str(answer)
     server.resume()
 

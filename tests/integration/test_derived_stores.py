@@ -15,7 +15,7 @@ from celery.bin.base import CLIContext
 
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.cli import breaker
-from celery_breaker.plugin.worker import WorkerSide
+from celery_breaker.plugin.worker.side import WorkerSide
 from tests.support.commands import runner
 from tests.support.servers import RedisServer
 from tests.support.servers_memcached import MemcachedServer

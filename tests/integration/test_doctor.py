@@ -14,8 +14,8 @@ import pytest
 from kombu import Connection, Queue
 
 from celery_breaker.core.record import State
-from celery_breaker.plugin.doctor_broker import broker_facts
-from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.doctor.broker import broker_facts
+from celery_breaker.plugin.parking.lot import parking_queue
 from celery_breaker.stores.url import open_store
 from tests.chaos.clocks import off_by
 from tests.support.servers import RabbitMQServer

@@ -15,7 +15,7 @@ from tests.support.workers import Audit, WorkerFactory
 
 
 @pytest.mark.fleet(workers=2, concurrency=1)
-def test_celery_setup(celery_setup: CeleryTestSetup, audit: Audit) -> None:
+def test_every_worker_of_a_fleet_is_ready_and_takes_tasks(celery_setup: CeleryTestSetup, audit: Audit) -> None:
     assert celery_setup.ready(ping=False, control=True)
     assert len(celery_setup.worker_cluster) == 2
     assert add.delay(2, 3).get(timeout=20) == 5
@@ -47,7 +47,9 @@ def test_a_broker_can_be_restarted(celery_setup: CeleryTestSetup, audit: Audit) 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_worker_factory(worker_factory: WorkerFactory, broker: str, pool: str) -> None:
+def test_a_worker_of_any_pool_takes_tasks_and_stops_in_order(
+    worker_factory: WorkerFactory, broker: str, pool: str
+) -> None:
     worker = worker_factory(broker=broker, pool=pool, concurrency=2, queues=["fast", "slow"])
     assert worker.app.current_task is None
     assert add.apply_async((2, 3), queue="slow").get(timeout=20) == 5
@@ -77,7 +79,7 @@ def test_a_worker_that_cannot_start_shows_its_log(worker_factory: WorkerFactory)
         worker_factory(conf={"imports": ["no_such_module"]})
 
 
-def test_celery_command(celery_command: Any, worker_factory: WorkerFactory) -> None:
+def test_a_command_runs_to_its_end(celery_command: Any, worker_factory: WorkerFactory) -> None:
     done = celery_command("report", conf=worker_factory.settings())
     assert done.returncode == 0
     assert "software ->" in done.stdout

@@ -15,7 +15,7 @@ from celery import Celery
 
 from celery_breaker.core.record import State
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.peers import BusPeers
+from celery_breaker.plugin.bus.peers import BusPeers
 from tests.chaos.held import QUIET, fleet
 from tests.integration import guarded
 from tests.support.breakers import QUICK, breaker_in, tripped
@@ -42,6 +42,7 @@ def opened_at(worker: Worker) -> bool:
     return "breaker 'svc' is open" in worker.logs() or "breaker 'svc' opened" in worker.logs()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("broker", BROKERS)
 def test_one_trips_and_all_are_shut_within_a_second(
     worker_factory: WorkerFactory, service: Service, broker: str

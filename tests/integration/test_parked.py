@@ -10,7 +10,7 @@ import pytest
 from kombu import Connection, Exchange, Queue
 
 from celery_breaker import BreakerOpen
-from celery_breaker.plugin.parking import QUARANTINE, parking_queue
+from celery_breaker.plugin.parking.lot import QUARANTINE, parking_queue
 from tests.integration import guarded
 from tests.support.breakers import QUICK, breaker_in, conf, tripped
 from tests.support.service import Service

@@ -12,7 +12,7 @@ from celery import chain, chord, group
 
 from celery_breaker import BreakerOpen
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking.lot import parking_queue
 from tests.integration import guarded
 from tests.support.breakers import Seen, breaker_in, conf
 from tests.support.service import Service

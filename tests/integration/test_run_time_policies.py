@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_cli import Commands, commands  # noqa: F401  (a fixture)
+from tests.integration.commands import Commands
 from tests.support.waiting import eventually
 from tests.support.workers import Worker, WorkerFactory
 
@@ -21,7 +21,7 @@ def goes_by(worker: Worker) -> object:
     "conf", [{"breaker_refresh_interval": 600.0}, {"breaker_bus": False}], ids=["by announcement", "by refresh"]
 )
 def test_what_is_set_holds_in_a_running_worker_and_in_one_that_starts_later(
-    commands: Any,  # noqa: F811
+    commands: Any,
     worker_factory: WorkerFactory,
     conf: dict[str, Any],
 ) -> None:

@@ -28,6 +28,13 @@ def log_time(worker: Worker, text: str) -> float:
     return datetime.fromisoformat(found[1]).timestamp() + int(found[2]) / 1000
 
 
+def commands(redis: Any) -> int:
+    """How often a worker has asked this Redis for something."""
+    with redis.client() as client:
+        stats = client.info("commandstats")
+    return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("eval", "evalsha", "mget", "get"))
+
+
 def test_an_outage_is_seen_by_every_worker_and_costs_no_task(
     worker_factory: WorkerFactory, service: Service, redis_server: Any, sqs_server: SQSServer
 ) -> None:
@@ -71,10 +78,18 @@ def test_an_idle_worker_asks_for_nothing_but_its_tasks(
     breakers = dict.fromkeys(("svc", "crm", "billing"), QUICK)
     sqs_server.record()
     worker = worker_factory(broker="sqs", conf=conf(redis_server, breakers=breakers))
-    time.sleep(3)
+
+    def asks_the_store_again(times: int) -> None:
+        """The agent has its rounds, and the views theirs, each of a second and of at least one command."""
+        before = commands(redis_server)
+        eventually(
+            lambda: commands(redis_server) >= before + times, "the worker should look into its store", timeout=60
+        )
+
+    asks_the_store_again(8)
     assert sqs_server.recorded()[("ListQueues", "celery_breaker-parked-")] == 1, "once an hour, for tasks left behind"
     sqs_server.record()
-    time.sleep(6)  # six rounds of the agent, and as many looks into the store
+    asks_the_store_again(14)
     requests = sqs_server.recorded()
     assert requests.pop(("ReceiveMessage", "celery")) > 0
     assert not requests

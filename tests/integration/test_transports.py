@@ -21,7 +21,9 @@ from tests.support.workers import WorkerFactory
 BY_HAND = {**QUICK, "recovery_timeout": 60}
 
 
-def test_the_filesystem(worker_factory: WorkerFactory, service: Service, redis_server: Any) -> None:
+def test_over_the_filesystem_tasks_are_parked_and_come_back(
+    worker_factory: WorkerFactory, service: Service, redis_server: Any
+) -> None:
     worker = worker_factory(broker="filesystem", pool="solo", conf=conf(redis_server, breakers={"svc": BY_HAND}))
     seen = breaker_in(worker.app, "svc")
     tripped(seen, service)

@@ -20,7 +20,7 @@ DRIVERS = (
     *("starlette", "trio"),
 )
 LATE = (
-    *("plugin.agent", "plugin.app", "plugin.bootsteps", "plugin.cli", "plugin.guard", "plugin.publishing"),
+    *("plugin.agent.agent", "plugin.app", "plugin.cli", "plugin.gate", "plugin.publishing.publisher", "plugin.worker"),
     *("metrics", "simulation", "web"),
 )
 """What only workers, beat, commands and pages need."""

@@ -43,7 +43,7 @@ def test_one_version_is_said_everywhere() -> None:
     assert f"## [{cited}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_metadata() -> None:
+def test_its_command_and_its_pytest_plugin_are_found() -> None:
     about = metadata.metadata("celery-breaker")
     assert about["License-Expression"] == "BSD-3-Clause"
     (command,) = [entry for entry in metadata.entry_points(group="celery.commands") if entry.name == "breaker"]

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from celery_breaker.core.record import Record
-from celery_breaker.plugin.agent import LEASE, Agent
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Held, Pace
+from celery_breaker.plugin.agent.agent import LEASE, Agent
+from celery_breaker.plugin.parking.lot import Held, Pace
+from celery_breaker.plugin.parking.note import Note
 from tests.engine.world import World, known
 
 PAUSE = 0.5

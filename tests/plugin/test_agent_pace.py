@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from celery_breaker.core.record import Record, State
-from celery_breaker.plugin.agent import Agent
-from celery_breaker.plugin.parking import Pace
+from celery_breaker.plugin.agent.agent import Agent
+from celery_breaker.plugin.parking.lot import Pace
 from celery_breaker.status import Waiting
 from tests.engine.world import World, known
 

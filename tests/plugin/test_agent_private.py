@@ -10,8 +10,8 @@ import pytest
 from celery_breaker import Policy
 from celery_breaker.core.record import State
 from celery_breaker.engine.view import Cell
-from celery_breaker.plugin.agent import LEASE, Agent
-from celery_breaker.plugin.parking import Pace
+from celery_breaker.plugin.agent.agent import LEASE, Agent
+from celery_breaker.plugin.parking.lot import Pace
 from celery_breaker.testing.waiting import eventually
 from tests.engine.world import World, fail, known
 

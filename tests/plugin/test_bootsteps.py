@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.worker.consumer import Consumer
 
-from celery_breaker.plugin.bootsteps import ConsumerStep, PauseStep
+from celery_breaker.plugin.worker.bootsteps import ConsumerStep, PauseStep
 
 
 def order(shuffled: random.Random) -> list[str]:

@@ -10,8 +10,8 @@ from celery import Celery
 
 from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin.bus import Bus, delay_of, hints
-from celery_breaker.plugin.peers import BusPeers
+from celery_breaker.plugin.bus.bus import Bus, delay_of, hints
+from celery_breaker.plugin.bus.peers import BusPeers
 from celery_breaker.stores.message import MessageStore
 from tests.engine.world import World, fail
 

@@ -5,106 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
-from celery.bin.base import CLIContext
-from click.testing import Result
 
-from celery_breaker.core.record import Mode, Override, Record, State
+from celery_breaker.core.record import Mode, Override, State
 from celery_breaker.errors import StoreError
-from celery_breaker.plugin import cli_format, cli_watch, signals
-from celery_breaker.plugin.app import breakers_of
+from celery_breaker.plugin import signals
 from celery_breaker.plugin.cli import breaker
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import QUARANTINE, parking_queue
-from celery_breaker.status import Status, desk, words
-from celery_breaker.stores.base import Store
+from celery_breaker.plugin.parking.lot import QUARANTINE, parking_queue
+from celery_breaker.status import Status, desk
 from celery_breaker.stores.redis import RedisStore
-from celery_breaker.stores.url import open_store
+from tests.plugin.lines import Line, names_in
 from tests.support.commands import runner
 from tests.support.processes import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.support.servers import RedisServer
-
-BREAKERS = {"smtp": {}, "crm": {}, "webhook:{host}": {}, "local": {"scope": "worker"}}
-
-
-class Line:
-    """A command line of one app. Each `run` starts from nothing, as a process would."""
-
-    def __init__(self, app: Celery) -> None:
-        self.app = app
-
-    def run(self, *args: str, answer: str | None = None) -> Result:
-        breakers_of(self.app).forget()
-        context = CLIContext(app=self.app, no_color=False, workdir=None)
-        return runner().invoke(breaker, args, obj=context, input=answer, catch_exceptions=False)
-
-    def json(self, *args: str) -> Any:
-        return json.loads(self.run(*args, "--json").stdout)
-
-    @property
-    def store(self) -> Store:
-        return open_store(self.app.conf.breaker_store)
-
-    def write(self, name: str, **record: Any) -> None:
-        """Put a record into the store."""
-        known = self.record(name)
-        assert self.store.swap(replace(known, **record), expected=known.version)
-
-    def record(self, name: str) -> Record:
-        return self.store.read([name]).records[name]
-
-    def trip(self, name: str, *, seconds: float = 30.0) -> None:
-        now = self.store.now()
-        self.write(
-            name,
-            state=State.OPEN,
-            generation=1,
-            since=now - 5,
-            until=now + seconds,
-            trips=1,
-            reason="5 of 7 calls failed",
-        )
-
-    def park(self, name: str, *numbers: int) -> None:
-        """Park tasks that came from the queue ``origin``."""
-        note = Note().again(breaker=name, queue="origin", now=0.0)
-        for number in numbers:
-            self.app.send_task("tests.add", (number, 0), queue=parking_queue(name), headers=note.on({}))
-
-    def size(self, queue: str) -> int:
-        with self.app.connection_for_write() as connection:
-            return int(connection.default_channel.queue_declare(queue, passive=False).message_count)
-
-
-@pytest.fixture
-def make_line(
-    make_app: Callable[..., Celery], make_broker: Callable[[str], Any], redis_server: RedisServer
-) -> Callable[..., Line]:
-    def make(**conf: Any) -> Line:
-        broker = make_broker("redis")
-        conf = {**broker.conf, "breakers": BREAKERS, "breaker_store": redis_server.url_for(3), **conf}
-        line = Line(make_app(conf))
-        line.app.loader.import_default_modules()
-        return line
-
-    return make
-
-
-@pytest.fixture
-def line(make_line: Callable[..., Line]) -> Line:
-    return make_line()
-
-
-def names_in(table: str) -> list[str]:
-    return [row.split()[0] for row in table.splitlines()[1:]]
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
@@ -474,140 +392,6 @@ def test_a_mistyped_command_gets_a_suggestion(line: Line) -> None:
     assert "status" in done.stderr
 
 
-# --- showing ----------------------------------------------------------------------------------------------------------
-
-
-def a_status(name: str = "smtp", **values: Any) -> Status:
-    defaults: dict[str, Any] = {
-        "name": name, "state": "closed", "mode": "auto", "generation": 1, "since": 3.0, "retry_after": 0.0,
-        "time_since_fault": None, "trips": 0, "reason": "", "override_reason": "", "override_by": "",
-        "override_expires_in": None, "calls": 0, "failures": 0, "slow": 0, "workers": {}, "parked": 0,
-        "draining": False, "release_rate": 0.0,
-    }  # fmt: skip
-    return Status(**{**defaults, **values})
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (0.04, "0 s"),
-        (4.25, "4.2 s"),
-        (9.96, "10 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (90, "1 min 30 s"),
-        (3600, "1 h"),
-        (5400.3, "1 h 30 min"),
-        (90_000, "1 d 1 h"),
-        (86_400 * 400, "400 d"),
-    ],
-)
-def test_durations_are_for_humans(seconds: float, text: str) -> None:
-    assert words.human(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({}, "smtp: closed"),
-        ({"state": "open", "retry_after": 18.2, "reason": "it fails"}, "smtp: open; next call in 18 s; it fails"),
-        ({"state": "open", "retry_after": 0.0}, "smtp: open; next call now, as a probe"),
-        ({"state": "half_open", "parked": 1200}, "smtp: half-open; next call now, as a probe; 1,200 parked"),
-        ({"mode": "forced_open", "override_by": "a@b"}, "smtp: forced open by a@b, until lifted"),
-        (
-            {"mode": "forced_open", "override_expires_in": 60.0, "override_reason": "x"},
-            "smtp: forced open for another 1 min: x",
-        ),
-        ({"mode": "observing", "state": "open"}, "smtp: observing until lifted; state open"),
-        ({"draining": True, "parked": 7}, "smtp: closed; 7 parked, going back"),
-    ],
-)
-def test_one_breaker_in_one_line(values: dict[str, Any], said: str) -> None:
-    assert words.sentence(a_status(**values)) == said
-
-
-def test_what_others_wrote_cannot_steer_the_terminal() -> None:
-    evil = a_status(state="open", reason="\x1b[2J\nboo", mode="auto", workers={"\x1b[31m": 1})
-    for lines in (cli_format.table([evil]), cli_format.detail(evil), [words.sentence(evil)]):
-        assert "\x1b" not in "".join(lines)
-        assert all("\n" not in shown for shown in lines)
-
-
-def test_a_table_is_cut_to_the_terminal() -> None:
-    long = a_status(state="open", reason="why " * 100)
-    assert max(map(len, cli_format.table([long], width=100))) == 100
-    assert max(map(len, cli_format.table([long]))) > 400
-
-
-def test_colours_come_only_when_asked_for() -> None:
-    statuses = [a_status(), a_status(state="open"), a_status(mode="observing")]
-    assert "\x1b" not in "".join(cli_format.table(statuses) + cli_format.detail(statuses[1]))
-    assert "\x1b[31mopen" in "".join(cli_format.table(statuses, colour=True))
-    assert "\x1b[31mopen" in "".join(cli_format.detail(statuses[1], colour=True))
-
-
-def test_list_writes_no_colour_into_a_pipe(line: Line) -> None:
-    line.trip("smtp")
-    assert "\x1b" not in line.run("list").stdout
-
-
-# --- watching ---------------------------------------------------------------------------------------------------------
-
-
-def test_watch_once_is_a_table(line: Line) -> None:
-    assert "smtp" in names_in(line.run("watch", "--once").stdout)
-    assert "smtp" in {one["name"] for one in line.json("watch", "--once")}
-
-
-def test_lines_are_a_table_and_then_only_changes(capsys: pytest.CaptureFixture[str]) -> None:
-    view = cli_watch.Lines()
-    view.update([a_status(), a_status("crm")])
-    assert names_in(capsys.readouterr().out) == ["smtp", "crm"]
-    view.update([a_status(calls=9, since=4.0, parked=2), a_status("crm")])
-    assert capsys.readouterr().out == ""
-    view.update([a_status(), a_status("crm", state="open", retry_after=3.0, generation=2)])
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  crm: open; next call in 3 s\n", capsys.readouterr().out)
-
-
-def test_lines_say_once_that_the_store_is_away_and_once_that_it_is_back(capsys: pytest.CaptureFixture[str]) -> None:
-    view = cli_watch.Lines()
-    view.update([a_status()])
-    capsys.readouterr()
-    view.lost("gone")
-    view.lost("gone")
-    view.update([a_status()])
-    said = [text[10:] for text in capsys.readouterr().out.splitlines()]
-    assert said == ["the store cannot be reached: gone", "the store is back"]
-
-
-def test_json_lines_are_one_document_each(capsys: pytest.CaptureFixture[str]) -> None:
-    view = cli_watch.JsonLines()
-    view.update([a_status(), a_status("crm")])
-    view.lost("gone")
-    view.update([a_status(), a_status("crm", mode="disabled")])
-    shown = capsys.readouterr()
-    assert [json.loads(text)["mode"] for text in shown.out.splitlines()] == ["auto", "auto", "disabled"]
-    assert shown.err == "the store cannot be reached: gone\n"
-
-
-def test_the_screen_keeps_the_last_table_while_the_store_is_away(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("LINES", "10")
-    view = cli_watch.Screen("redis://db", colour=False)
-    view.update([a_status(f"b{number}") for number in range(20)])
-    first = capsys.readouterr().out
-    assert first.startswith("\x1b[2J\x1b[H")
-    assert first.count("\n") == 9  # never more than the terminal has
-    view.lost("gone")
-    second = capsys.readouterr().out
-    assert second.startswith("\x1b[H")
-    assert "cannot be reached: gone" in second
-    assert "b0" in second
-
-
 def test_importing_the_entry_point_lets_settings_attach_breakers(tmp_path: Path) -> None:
     import subprocess
     import sys
@@ -615,8 +399,8 @@ def test_importing_the_entry_point_lets_settings_attach_breakers(tmp_path: Path)
     code = (
         "from celery import signals; before = len(signals.worker_init.receivers); import celery_breaker.plugin.cli;"
         "import sys; assert len(signals.worker_init.receivers) > before;"
-        "ours = [name for name in sys.modules if name.startswith('celery_breaker.plugin.cli_')];"
-        "assert ours == ['celery_breaker.plugin.cli_options'], 'imports too much'"
+        "ours = [name for name in sys.modules if name.startswith('celery_breaker.plugin.cli.')];"
+        "assert [name.split('.')[-1] for name in ours] == ['commands', 'options'], 'imports too much'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=30)
 

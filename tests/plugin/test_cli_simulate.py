@@ -14,9 +14,9 @@ from celery import Celery
 from celery.bin.base import CLIContext
 from click.testing import Result
 
-from celery_breaker.plugin import cli_simulate
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.cli import breaker
+from celery_breaker.plugin.cli import simulate as cli_simulate
 from tests.support.commands import runner
 from tests.support.processes import free_port
 

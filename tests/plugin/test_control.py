@@ -14,8 +14,8 @@ from celery.worker.control import Panel
 from celery_breaker.core.journal import Event
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode
-from celery_breaker.plugin import control
-from celery_breaker.plugin.steering import Steering
+from celery_breaker.plugin.worker import control
+from celery_breaker.plugin.worker.steering import Steering
 from celery_breaker.status import actions
 from tests.status.desks import QUICK, Declared, Office, office
 from tests.support.waiting import eventually

@@ -14,10 +14,10 @@ from kombu import Message
 from celery_breaker.core import machine
 from celery_breaker.engine.meters import Meter
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin.deferral import Deferrer, Refused, close_stale_database_connections
+from celery_breaker.plugin.gate.deferral import Deferrer, Refused, close_stale_database_connections
 from celery_breaker.plugin.mainloop import MainLoop
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Move
+from celery_breaker.plugin.parking.lot import Move
+from celery_breaker.plugin.parking.note import Note
 from celery_breaker.stores.memory import MemoryStore
 
 
@@ -140,6 +140,29 @@ def test_a_task_that_waits_for_a_time_says_until_when_by_the_store_s_clock(world
     notes = [Note.of(move.headers) for move in world.lot.moved]
     assert notes[0].due == pytest.approx(notes[0].since + 5.0)
     assert notes[1].due is None
+
+
+def test_while_a_results_backend_is_away_it_is_not_asked_for_each_task(world: World) -> None:
+    """Celery's backend for Redis tries for twenty seconds, in which nothing would be parked."""
+    asked: list[str] = []
+    now, away = [100.0], [True]
+
+    def store_result(task_id: str, *_: Any, **__: Any) -> None:
+        asked.append(task_id)
+        if away[0]:
+            raise ConnectionError("the backend is away")
+
+    world.registry.clock = lambda: now[0]
+    world.task.ignore_result, world.task.backend = False, SimpleNamespace(store_result=store_result)
+    for number in range(5):
+        world.refuse(str(number))
+    world.work()
+    assert (asked, len(world.lot.moved)) == (["0"], 5)
+    now[0], away[0] = 110.0, False
+    for number in range(5, 8):
+        world.refuse(str(number))
+    world.work()
+    assert asked == ["0", "5", "6", "7"]
 
 
 def test_that_a_closed_breaker_has_parked_something_is_told_at_once(world: World) -> None:

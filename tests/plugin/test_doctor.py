@@ -16,10 +16,11 @@ from click.testing import Result
 
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Record, State
-from celery_breaker.plugin import cli_doctor, doctor
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.cli import breaker
-from celery_breaker.plugin.doctor_case import (
+from celery_breaker.plugin.cli import doctor as cli_doctor
+from celery_breaker.plugin.doctor import examine as doctor
+from celery_breaker.plugin.doctor.case import (
     BrokerFacts,
     Facts,
     Finding,

@@ -11,8 +11,8 @@ import pytest
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin.events import Events, Throttle
 from celery_breaker.plugin.mainloop import MainLoop
+from celery_breaker.plugin.worker.events import Events, Throttle
 from celery_breaker.status import actions
 from tests.engine.world import SilentReporter
 from tests.status.desks import QUICK, Declared, Office, office

@@ -12,7 +12,7 @@ from celery import Celery
 
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.worker import WorkerSide
+from celery_breaker.plugin.worker.side import WorkerSide
 
 MakeApp = Callable[[Mapping[str, Any]], Celery]
 CONF = {"broker_url": "memory://", "breaker_store": "memory://", "breakers": {"svc": {"tasks": ["celery.*"]}}}
@@ -43,7 +43,7 @@ def test_a_worker_does_not_start_without_what_its_settings_need(
 
 def test_the_package_needs_none_of_the_extras() -> None:
     code = (
-        "import sys, celery_breaker, celery_breaker.plugin.app, celery_breaker.plugin.worker\n"
+        "import sys, celery_breaker, celery_breaker.plugin.app, celery_breaker.plugin.worker.side\n"
         "print([name for name in ('prometheus_client', 'opentelemetry') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,12 +16,12 @@ from celery_breaker.core.budget import LEAST
 from celery_breaker.core.record import Mode, State
 from celery_breaker.engine.view import Ticket
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.deferral import Refused
-from celery_breaker.plugin.guard import Guard
-from celery_breaker.plugin.inside import TICKETS
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.pausing import Pausing
-from celery_breaker.plugin.turnstile import SetAside
+from celery_breaker.plugin.gate.deferral import Refused
+from celery_breaker.plugin.gate.guard import Guard
+from celery_breaker.plugin.gate.inside import TICKETS
+from celery_breaker.plugin.gate.turnstile import SetAside
+from celery_breaker.plugin.parking.note import Note
+from celery_breaker.plugin.pausing.pausing import Pausing
 from tests.engine.world import SilentReporter
 
 

@@ -14,8 +14,8 @@ from celery_breaker import BreakerTask
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.view import Ticket
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.failures import FailureDeferred
-from celery_breaker.plugin.inside import TICKETS, charge_of, wrap_run
+from celery_breaker.plugin.gate.failures import FailureDeferred
+from celery_breaker.plugin.gate.inside import TICKETS, charge_of, wrap_run
 
 
 class Pool:

@@ -10,10 +10,10 @@ from celery import Celery
 from kombu import Queue
 
 from celery_breaker.errors import BrokerError
-from celery_breaker.plugin import parking_amqp
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import QUARANTINE, Move, parking_queue
-from celery_breaker.plugin.parking_amqp import AmqpLot
+from celery_breaker.plugin.parking import amqp as parking_amqp
+from celery_breaker.plugin.parking.amqp import AmqpLot
+from celery_breaker.plugin.parking.lot import QUARANTINE, Move, parking_queue
+from celery_breaker.plugin.parking.note import Note
 from celery_breaker.status import Waiting
 from tests.support.waiting import eventually
 

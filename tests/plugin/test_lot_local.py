@@ -12,9 +12,9 @@ from celery import Celery
 from kombu.transport import filesystem
 
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import parking_queue
-from celery_breaker.plugin.parking_local import LocalLot
+from celery_breaker.plugin.parking.local import LocalLot
+from celery_breaker.plugin.parking.lot import parking_queue
+from celery_breaker.plugin.parking.note import Note
 from celery_breaker.status import Waiting
 
 

@@ -17,11 +17,11 @@ from celery import Celery
 from celery_breaker import Breaker
 from celery_breaker.clock import ManualClock
 from celery_breaker.errors import BrokerError
-from celery_breaker.plugin.doctor_workers import workers_online
+from celery_breaker.plugin.doctor.workers import workers_online
 from celery_breaker.plugin.fleet import AppFleet
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Move
-from celery_breaker.plugin.parking_sqs import SqsLot
+from celery_breaker.plugin.parking.lot import Move
+from celery_breaker.plugin.parking.note import Note
+from celery_breaker.plugin.parking.sqs import SqsLot
 from celery_breaker.status import Waiting
 from tests.support.servers_sqs import SQSServer
 from tests.support.workers import Broker
@@ -246,7 +246,7 @@ def test_what_could_not_be_moved_for_half_its_time_in_hand_is_left_to_who_gets_i
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock(100.0)
-    monkeypatch.setattr("celery_breaker.plugin.parking_sqs.monotonic", clock)
+    monkeypatch.setattr("celery_breaker.plugin.parking.sqs.monotonic", clock)
     scene.send(1)
     message = scene.take()
     with monkeypatch.context() as away:
@@ -374,7 +374,9 @@ def listed(server: SQSServer, *names: str) -> dict[str, dict[str, str]]:
     return {name: {"url": client.create_queue(QueueName=name)["QueueUrl"]} for name in names}
 
 
-def test_predefined_queues(make_scene: Callable[..., Scene], sqs_server: SQSServer) -> None:
+def test_where_queues_are_listed_tasks_are_parked_in_those_alone(
+    make_scene: Callable[..., Scene], sqs_server: SQSServer
+) -> None:
     sqs_server.reset()
     scene = make_scene()
     scene.app.conf.broker_transport_options["predefined_queues"] = listed(sqs_server, "celery", PARKED)

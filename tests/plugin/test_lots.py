@@ -11,9 +11,9 @@ import pytest
 from celery import Celery
 from kombu import Queue
 
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import HELD_AT_ONCE, QUARANTINE, Move, parking_queue
-from celery_breaker.plugin.parking_redis import RedisLot
+from celery_breaker.plugin.parking.lot import HELD_AT_ONCE, QUARANTINE, Move, parking_queue
+from celery_breaker.plugin.parking.note import Note
+from celery_breaker.plugin.parking.redis import RedisLot
 from celery_breaker.status import Waiting
 
 
@@ -165,7 +165,7 @@ def test_sizes_and_times_of_many_breakers_come_in_one_round_trip(lot: RedisLot, 
 def test_more_breakers_than_one_script_looks_at(
     lot: RedisLot, redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("celery_breaker.plugin.parking_redis._LOOKS_AT_ONCE", 2)
+    monkeypatch.setattr("celery_breaker.plugin.parking.redis._LOOKS_AT_ONCE", 2)
     with redis_server.client(0) as client:
         for number in range(5):
             client.lpush(parking_queue(f"b{number}"), *[parked(0)] * (number + 1))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from celery_breaker.core.names import is_name
 from celery_breaker.errors import ConfigurationError
-from celery_breaker.plugin import parking
-from celery_breaker.plugin.parking_sqs_names import PREFIX, QUARANTINE, parking_queue, unlisted
+from celery_breaker.plugin.parking import lot as parking
+from celery_breaker.plugin.parking.sqs_names import PREFIX, QUARANTINE, parking_queue, unlisted
 
 TEXT = st.text(min_size=1, max_size=200).filter(is_name)
 NAMES = TEXT | st.from_regex(r"[a-z]{0,3}[-._:]?[0-9a-f]{16}", fullmatch=True)

@@ -12,7 +12,7 @@ from celery import Celery
 
 from celery_breaker import Policy
 from celery_breaker.errors import ConfigurationError
-from celery_breaker.plugin import parking_start
+from celery_breaker.plugin.parking import start as parking_start
 
 pytest.importorskip("boto3")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from celery_breaker import ConfigurationError, Policy
-from celery_breaker.plugin.pause_plan import pause_plan
-from celery_breaker.plugin.policies import Policies
+from celery_breaker.plugin.declared.policies import Policies
+from celery_breaker.plugin.pausing.plan import pause_plan
 
 PAUSE = Policy(on_open="pause")
 

@@ -12,7 +12,7 @@ from celery_breaker import Policy
 from celery_breaker.core import machine
 from celery_breaker.core.record import Mode, State
 from celery_breaker.core.verdict import Verdict
-from celery_breaker.plugin.pausing import Pausing
+from celery_breaker.plugin.pausing.pausing import Pausing
 from tests.engine.world import SilentReporter, World, end, fail, known
 
 POLICY = Policy(max_failures=3, failure_rate=0, recovery_timeout=30, jitter=0, on_open="pause")
@@ -88,6 +88,7 @@ class Stage:
         self.other, self.registry = world.process("w1"), world.process("w2")
         self.loop = Loop()
         self.channels, self.waits = 0, False
+        self.waiting = SimpleNamespace()
         self.pausing = self.make("smtp")
         self.cell = self.registry.cell("smtp")
         self.mail = Queue("mail")
@@ -120,7 +121,8 @@ class Stage:
         if not self.waits:
             return SimpleNamespace()
         count = lambda name, passive: SimpleNamespace(message_count=len(self.mail.messages))  # noqa: E731
-        return SimpleNamespace(wait_time_seconds=10, queue_declare=count)
+        self.waiting = SimpleNamespace(wait_time_seconds=10, queue_declare=count)
+        return self.waiting
 
     def open(self) -> None:
         fail(self.other, 3)
@@ -253,6 +255,7 @@ def test_where_asking_waits_for_a_message_an_empty_queue_is_not_asked(stage: Sta
     stage.half_open()
     stage.look()
     assert (stage.mail.asked, stage.channels) == (0, 1)
+    assert stage.waiting.wait_time_seconds == 1, "the count may be old, and nothing else happens meanwhile"
     stage.mail.messages = [message(1)]
     stage.look()
     assert len(stage.tasks.received) == 1

@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 
 from celery_breaker import BreakerTask, ConfigurationError
-from celery_breaker.plugin.policies import collect
+from celery_breaker.plugin.declared.policies import collect
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ from celery_breaker import Breaker, BreakerOpen, BreakerTask, ConfigurationError
 from celery_breaker.core import machine
 from celery_breaker.core.record import Record
 from celery_breaker.engine.meters import Meter
-from celery_breaker.plugin import role, signals
+from celery_breaker.plugin import signals
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking.lot import parking_queue
+from celery_breaker.plugin.parking.note import Note
+from celery_breaker.plugin.publishing import role
 from tests.support.forks import in_child
 from tests.support.waiting import eventually
 
@@ -278,9 +279,10 @@ def test_a_call_for_later_is_sent(make_web: Make, on_publish: object) -> None:
     assert len(web.waiting()) == 2
 
 
-def test_an_expiring_task_is_not_parked_here_but_may_be_refused(make_web: Make) -> None:
+@pytest.mark.parametrize("option", ["expires", "expiration"])
+def test_an_expiring_task_is_not_parked_here_but_may_be_refused(make_web: Make, option: str) -> None:
     web = make_web("park").opened()
-    web.send.apply_async(expires=60)
+    web.send.apply_async(**{option: 60})
     assert (len(web.waiting()), web.parked()) == (1, [])
     with pytest.raises(BreakerOpen):
         make_web("raise").opened().send.apply_async(expires=60)

@@ -10,9 +10,9 @@ import pytest
 
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.view import Cell, Ticket
-from celery_breaker.plugin.note import HEADER
-from celery_breaker.plugin.turnstile import Turnstile
-from tests.engine.test_permits import half_open
+from celery_breaker.plugin.gate.turnstile import Turnstile
+from celery_breaker.plugin.parking.note import HEADER
+from tests.engine.situations import half_open
 from tests.engine.world import World, end, known
 
 

@@ -14,9 +14,9 @@ from celery_breaker.clock import ManualClock
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin import signals
 from celery_breaker.plugin.app import breakers_of
-from celery_breaker.plugin.note import Note
-from celery_breaker.plugin.parking import Pace, parking_queue
-from celery_breaker.plugin.yard import AppYard
+from celery_breaker.plugin.parking.lot import Pace, parking_queue
+from celery_breaker.plugin.parking.note import Note
+from celery_breaker.plugin.parking.yard import AppYard
 from celery_breaker.status import ParkedTask, Waiting
 from tests.support.processes import free_port
 from tests.support.waiting import eventually
@@ -70,7 +70,7 @@ def test_where_looks_cost_money_who_watches_gets_the_last_one_until_something_is
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock(100.0)
-    monkeypatch.setattr("celery_breaker.plugin.yard.monotonic", clock)
+    monkeypatch.setattr("celery_breaker.plugin.parking.yard.monotonic", clock)
     lot: Any = SlowLot()
     lot.go.set()
     lot.pace, lot.purge = Pace(watch=10.0), lambda name: 1

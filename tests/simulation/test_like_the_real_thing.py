@@ -14,8 +14,8 @@ from celery_breaker.core.record import Record, State
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Ticket
-from celery_breaker.plugin.agent import Agent
-from celery_breaker.plugin.parking import Pace
+from celery_breaker.plugin.agent.agent import Agent
+from celery_breaker.plugin.parking.lot import Pace
 from celery_breaker.simulation.agent import Agents, Backlog
 from celery_breaker.simulation.reporter import Reporter, flush_rounds
 from celery_breaker.simulation.scenario import Fleet

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from celery_breaker.status.sampler import Sampler, Seen
@@ -37,6 +40,21 @@ def test_what_was_seen_stays_while_the_store_is_away_and_the_reason_is_told(at: 
     at.server.down = False
     at.clock.advance(10)
     assert sampler.look().error == ""
+
+
+def test_many_who_wait_for_the_first_look_share_one(at: Office, sampler: Sampler) -> None:
+    looks = []
+    at.server.before = lambda operation: looks.append(operation) if operation == "names" else None
+    gate = threading.Barrier(8)
+
+    def ask(_: int) -> Seen:
+        gate.wait(20)
+        return sampler.first()
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(ask, range(8)))
+    assert looks == ["names"]
+    assert {one.number for one in seen} == {1}
 
 
 def test_listeners_hear_of_each_look_until_they_stop_and_none_hurts_another(sampler: Sampler) -> None:

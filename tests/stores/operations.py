@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -41,3 +42,27 @@ def use_all(store: Store, *, version: int = 0, failures: int = 1) -> None:
     assert store.notes("smtp", Book.HISTORY)[0] == "opened"
     assert store.names() == ["smtp"]
     assert store.now() > 0
+
+
+def share_with_children(store: Store, *, ready: Callable[[], bool] = lambda: True, count: int = 4) -> None:
+    """After `use_all`: children that we fork count in the store while we read it, and neither gets the other's answers.
+
+    ``ready`` is what each child does first; it may say that something is wrong.
+    """
+    pids = []
+    for number in range(count):
+        if not (pid := os.fork()):
+            done = 1
+            try:
+                if ready():
+                    for _ in range(20):
+                        store.tally("sms", FAILURE, WINDOW, generation=0, worker=str(number))
+                    done = 0
+            finally:
+                os._exit(done)
+        pids.append(pid)
+    seen = {store.read(["smtp"]).records["smtp"].reason for _ in range(200)}
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * count
+    assert seen == {OPEN.reason}
+    totals = store.tally("sms", Delta(), WINDOW, generation=0, worker="")
+    assert totals.workers == {str(number): 20 for number in range(count)}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -16,15 +15,7 @@ from celery_breaker.stores.base import Store
 from celery_breaker.stores.cas import CasStore, Key
 from celery_breaker.stores.sqlalchemy import SQLAlchemyStore, _Values
 from tests.stores.operations import FAILURE, OPEN, WINDOW
-from tests.support.servers_mariadb import MariaDBServer
-from tests.support.servers_postgres import PostgresServer
-from tests.support.waiting import eventually
-
-_CONNECTIONS = {
-    "postgresql": "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    "mysql": "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()",
-}
-_END = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}
+from tests.support.servers_sql import SQLServer
 
 
 def values_of(store: CasStore) -> _Values:
@@ -33,7 +24,7 @@ def values_of(store: CasStore) -> _Values:
 
 
 def place_of(store: CasStore, kind: Any, name: str) -> str:
-    return values_of(store)._id(Key(kind, name))
+    return Key(kind, name).hashed(values_of(store)._prefix)
 
 
 @dataclass
@@ -41,7 +32,16 @@ class Database:
     """A database, and a client of it that has nothing to do with the store."""
 
     url: str
+    server: SQLServer | None = None
     stores: list[SQLAlchemyStore] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, server: SQLServer) -> Database:
+        return cls(server.url_for(server.add_database()), server)
+
+    @property
+    def name(self) -> str:
+        return str(sa.make_url(self.url).database)
 
     @property
     def kind(self) -> str:
@@ -62,23 +62,22 @@ class Database:
             result = client.execute(sa.text(statement), values)
             return result.all() if result.returns_rows else []
 
-    def connections(self) -> list[int]:
-        """All but the one that asks."""
-        return [int(number) for (number,) in self.execute(_CONNECTIONS[self.kind])]
+    def connections(self) -> set[int]:
+        """The server's numbers of them."""
+        assert self.server is not None
+        return self.server.clients(self.name)
 
     def cut(self) -> None:
-        """End the connections of others."""
-        for number in self.connections():
-            self.execute(_END[self.kind].format(number))
-        eventually(lambda: not self.connections())
+        """Have the server end all connections."""
+        assert self.server is not None
+        self.server.cut(self.name)
 
 
 def new_database(request: pytest.FixtureRequest, kind: str) -> Database:
     """An empty one; on the session's server, or in a file of its own."""
     if kind == "sqlite":
         return Database(f"sqlite:///{request.getfixturevalue('tmp_path') / 'breakers.sqlite'}")
-    server: Any = request.getfixturevalue({"postgresql": "postgres_server", "mariadb": "mariadb_server"}[kind])
-    return Database(server.url_for(server.add_database()))
+    return Database.on(request.getfixturevalue({"postgresql": "postgres_server", "mariadb": "mariadb_server"}[kind]))
 
 
 @contextmanager
@@ -95,14 +94,6 @@ def open_files() -> list[str]:
         with suppress(OSError):  # the one that lists them is gone by now
             found.append(str(link.readlink()))
     return found
-
-
-def hang(server: PostgresServer | MariaDBServer) -> None:
-    """Return once it does: the signal reaches its threads one by one."""
-    server.pause()
-    leader = psutil.Process(server.pid)
-    everyone = [leader, *leader.children(recursive=True)]
-    eventually(lambda: {process.status() for process in everyone} == {psutil.STATUS_STOPPED})
 
 
 def begin(_: Store, url: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from celery_breaker.core.record import Record, State, encode
 from celery_breaker.core.windows import Delta, Window
 from celery_breaker.errors import StoreError
-from celery_breaker.stores.cas import MINIMUM_TTL, CasStore, Held, Key, Loaded
+from celery_breaker.stores.cas import CasStore, Held, Key, Loaded
 from tests.support.guards import no_sleep
 
 __all__ = ["no_sleep"]
@@ -175,7 +175,7 @@ def test_windows_and_leases_may_go_in_time_and_records_stay(setting: Setting) ->
     setting.store.release("key", "a")
     setting.store.release("key", "b")
     setting.store.swap(OPEN, expected=0)
-    assert setting.values.ttls == [MINIMUM_TTL, 2 * 86_400.0, 50, 50, 10, 1.0, None]
+    assert setting.values.ttls == [3600.0, 2 * 86_400.0, 50, 50, 10, 1.0, None]
 
 
 # --- what is not ours to read -----------------------------------------------------------------------------------------

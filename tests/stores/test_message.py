@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from celery_breaker.clock import ManualClock
 from celery_breaker.core import machine
+from celery_breaker.core.journal import Book
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.windows import Delta, Totals, Window
@@ -394,6 +395,20 @@ def test_what_is_in_use_at_another_is_not_forgotten_for_long() -> None:
     net.run(A_SECOND)
     assert net.agreed()
     assert net.peers[1].record().state is State.OPEN
+
+
+def test_failures_of_breakers_that_come_and_go_are_not_kept_for_ever() -> None:
+    """A breaker that failed and never tripped has no record, so nobody ever forgets it."""
+    clock = ManualClock(1_000_000.0)
+    store = MessageStore(clock=clock)
+    for number in range(100):
+        store.note(f"webhook:{number}", Book.FAILURES, ["OSError()"])
+    store.note("smtp", Book.HISTORY, ["opened"])
+    clock.advance(2 * 86_400)
+    store.note("webhook:new", Book.FAILURES, ["OSError()"])
+    assert sorted(store._books) == [("smtp", Book.HISTORY), ("webhook:new", Book.FAILURES)]
+    assert store.notes("webhook:1", Book.FAILURES) == []
+    assert store.notes("smtp", Book.HISTORY) == ["opened"]
 
 
 def test_windows_and_claims_that_are_over_are_not_kept() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,17 +19,17 @@ from celery_breaker.core.windows import Delta
 from celery_breaker.errors import StoreError
 from celery_breaker.stores.cas import Key
 from celery_breaker.stores.sqlalchemy import SQLAlchemyStore, table
-from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, use_all
-from tests.stores.sql import Database, closing, hang, new_database, values_of
+from tests.stores.operations import FAILURE, OPEN, OPERATIONS, WINDOW, share_with_children, use_all
+from tests.stores.sql import Database, closing, new_database, values_of
 from tests.support.forks import held_by_a_thread, in_child
-from tests.support.servers_mariadb import MariaDBServer, new_mariadb
-from tests.support.servers_postgres import PostgresServer, new_postgres
+from tests.support.limits import at_most, raised_after
+from tests.support.servers import lent
+from tests.support.servers_mariadb import new_mariadb
+from tests.support.servers_postgres import new_postgres
+from tests.support.servers_sql import SQLServer
 from tests.support.waiting import eventually
 
 KINDS = ["postgresql", "mariadb"]
-MARGIN = 1.0
-"""Seconds by which a busy machine may be late."""
-
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
@@ -42,35 +40,17 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def frail(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PostgresServer | MariaDBServer]:
+def frail(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLServer]:
     """A server that a test may kill or freeze, and leaves running."""
-    if request.param == "mariadb":
-        mariadb = new_mariadb(tmp_path_factory.mktemp("mariadb"))
-        yield mariadb
-        mariadb.kill()
-    else:
-        postgres = new_postgres(tmp_path_factory.mktemp("postgres"))
-        yield postgres
-        postgres.remove()
-
-
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    took = time.monotonic() - started
-    assert took < seconds + MARGIN, took
+    new: Any = new_mariadb if request.param == "mariadb" else new_postgres
+    yield from lent(new, tmp_path_factory, request.param)
 
 
 # --- connections ------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_server_is_a_store_error_in_time_and_comes_back_with_all_that_was_kept(
-    frail: PostgresServer | MariaDBServer,
-) -> None:
-    with closing(Database(frail.url_for(frail.add_database()))) as database:
+def test_a_killed_server_is_a_store_error_in_time_and_comes_back_with_all_that_was_kept(frail: SQLServer) -> None:
+    with closing(Database.on(frail)) as database:
         store = database.store(timeout=1.0)
         use_all(store)
         assert store.lease("tend", "gone", limit=1, ttl=600)
@@ -84,8 +64,8 @@ def test_a_killed_server_is_a_store_error_in_time_and_comes_back_with_all_that_w
         use_all(store, version=1, failures=2)
 
 
-def test_a_restart_that_nobody_noticed_is_no_failure(frail: PostgresServer | MariaDBServer) -> None:
-    with closing(Database(frail.url_for(frail.add_database()))) as database:
+def test_a_restart_that_nobody_noticed_is_no_failure(frail: SQLServer) -> None:
+    with closing(Database.on(frail)) as database:
         store = database.store()
         use_all(store)
         with ThreadPoolExecutor(8) as threads:
@@ -96,20 +76,20 @@ def test_a_restart_that_nobody_noticed_is_no_failure(frail: PostgresServer | Mar
         store.forget("smtp")
 
 
-def test_a_server_that_hangs_costs_no_more_than_the_timeout(frail: PostgresServer | MariaDBServer) -> None:
-    with closing(Database(frail.url_for(frail.add_database()))) as database:
+def test_a_server_that_hangs_costs_no_more_than_the_timeout(frail: SQLServer) -> None:
+    with closing(Database.on(frail)) as database:
         store, newcomer = database.store(timeout=0.3), database.store(timeout=0.3)
         use_all(store)
         for operation in OPERATIONS.values():
             eventually(store.now, ignore=(StoreError,))
-            hang(frail)
+            frail.pause()
             try:
                 with pytest.raises(StoreError), at_most(0.3):
                     operation(store)
             finally:
                 frail.resume()
         eventually(store.now, ignore=(StoreError,))
-        hang(frail)
+        frail.pause()
         try:
             with pytest.raises(StoreError), at_most(0.3):
                 newcomer.read(["smtp"])
@@ -199,8 +179,7 @@ def test_a_statement_that_met_another_in_a_deadlock_is_tried_again(database: Dat
 
 def test_a_database_that_is_serializable_by_default_loses_nothing(database: Database) -> None:
     if database.kind == "postgresql":
-        name = sa.make_url(database.url).database
-        database.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+        database.execute(f"ALTER DATABASE {database.name} SET default_transaction_isolation = 'serializable'")
         options = {}
     else:
         options = {"connect_args": {"init_command": "SET SESSION tx_isolation = 'SERIALIZABLE'"}}
@@ -224,20 +203,6 @@ class LimitError(Exception):
 
 class ExitLimit(BaseException):
     """As gevent's, or the interpreter's own."""
-
-
-@contextmanager
-def raised_after(seconds: float, error: type[BaseException]) -> Iterator[None]:
-    def strike(*_: object) -> None:
-        raise error
-
-    before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("error", [LimitError, ExitLimit])
@@ -271,25 +236,13 @@ def test_a_child_has_connections_of_its_own(database: Database) -> None:
     store = database.store()
     use_all(store)
     ours = backend(store)
-    pids = []
-    for number in range(4):
-        if not (pid := os.fork()):
-            done = 1
-            try:
-                store.after_fork()
-                if backend(store) != ours:
-                    for _ in range(20):
-                        store.tally("sms", FAILURE, WINDOW, generation=0, worker=str(number))
-                    done = 0
-            finally:
-                os._exit(done)
-        pids.append(pid)
-    seen = {store.read(["smtp"]).records["smtp"].reason for _ in range(200)}
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 4
-    assert seen == {OPEN.reason}
+
+    def has_its_own() -> bool:
+        store.after_fork()
+        return backend(store) != ours
+
+    share_with_children(store, ready=has_its_own)
     assert backend(store) == ours
-    totals = store.tally("sms", Delta(), WINDOW, generation=0, worker="")
-    assert totals.workers == {str(number): 20 for number in range(4)}
     eventually(lambda: len(database.connections()) == 1)
 
 

@@ -17,8 +17,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
+
+import psutil
 
 from tests.support.processes import Process
 from tests.support.waiting import eventually
@@ -64,8 +67,17 @@ class Contained(Process):
     @property
     def pid(self) -> int:
         """Of the first process in the container, as the machine counts them."""
-        ask = ("inspect", "--format", "{{.State.Pid}}")
-        return eventually(lambda: int(self._docker(*ask) or 0), self.tail, timeout=60)
+        return eventually(self._pid, self.tail, timeout=60)
+
+    def _pid(self) -> int:
+        if not self.running:
+            raise RuntimeError(f"{self.name} does not run:\n{self.tail()}")
+        return int(self._docker("inspect", "--format", "{{.State.Pid}}") or 0)
+
+    def _family(self) -> list[psutil.Process]:
+        with suppress(RuntimeError, psutil.NoSuchProcess):  # it is ending
+            return [psutil.Process(self.pid)]
+        return []
 
     def signal(self, signum: int) -> None:
         """Send a signal to the first process in the container, once there is one."""

@@ -9,32 +9,64 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
+import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 from tests.support.waiting import eventually
 
 _LIVE: set[Process] = set()
 _PARENT = os.getpid()
 
+_PORTS = range(11_000, 21_000)
+"""Below those that Linux gives to clients, and 10,000 below as many that nodes of a cluster of Redis take besides."""
+
+
+def share_of_ports(number: int, of: int) -> range:
+    """What one of so many processes takes its ports from."""
+    share = len(_PORTS) // of
+    return _PORTS[number * share : (number + 1) * share]
+
+
+def _in_turn() -> Iterator[int]:
+    """The ports of this process, each after all the others."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ours = share_of_ports(number, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    begin = random.randrange(len(ours))  # there may be another run on this machine
+    return itertools.cycle([*ours[begin:], *ours[:begin]])
+
+
+_ports = _in_turn()
+
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port on loopback that nobody listens on now, and that will not be had from here again for long."""
+    for port in _ports:
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports have no end")
 
 
 def _with_parent(argv: Iterable[str]) -> list[str]:
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--", *argv] if setpriv else list(argv)
+
+
+def _stands_still(process: psutil.Process) -> bool:
+    try:
+        return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Process:
@@ -118,10 +150,25 @@ class Process:
 
     def pause(self) -> None:
         """Freeze it: its sockets stay open and nothing answers (a hang, not a crash)."""
-        self.signal(signal.SIGSTOP)
+        if self.running:
+            family = self._tell_family(signal.SIGSTOP)
+            # The signal reaches their threads one by one.
+            eventually(lambda: all(map(_stands_still, family)), f"{self.name} should stand still")
 
     def resume(self) -> None:
-        self.signal(signal.SIGCONT)
+        if self.running:
+            self._tell_family(signal.SIGCONT)
+
+    def _tell_family(self, signum: int) -> list[psutil.Process]:
+        family = self._family()
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signum)
+        return family
+
+    def _family(self) -> list[psutil.Process]:
+        """Who is frozen with it."""
+        return [psutil.Process(self.pid)]
 
     def wait(self, timeout: float = 30.0) -> int:
         """Wait for its end; return the exit status."""

@@ -39,7 +39,7 @@ from tests.support.waiting import eventually
 if TYPE_CHECKING:
     import redis
 
-S = TypeVar("S", bound=Process)
+S = TypeVar("S", bound="Server")
 
 numbers = itertools.count(1)
 
@@ -54,7 +54,31 @@ def missing(server: str) -> NoReturn:
     pytest.skip(text)
 
 
-class RedisServer(Process):
+class Server(Process):
+    """A process that others connect to, at `port` on loopback."""
+
+    port: int
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Start, and return once it answers. Raises `RuntimeError` with its log if it ends instead."""
+        super().start()
+        eventually(self._is_up, lambda: f"{self.name} should answer; its log ends:\n{self.tail()}", timeout=timeout)
+
+    def _is_up(self) -> bool:
+        if not self.running:
+            raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
+        return self._answers()
+
+    def _answers(self) -> bool:
+        """Whether a client is served by now."""
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """End it for good, with what it left outside of its folder."""
+        self.kill()
+
+
+class RedisServer(Server):
     """A `redis-server`. `args` are further command line options, such as `"--requirepass", "secret"`."""
 
     def __init__(self, folder: Path, *args: str, executable: str, appendonly: bool = False) -> None:
@@ -76,16 +100,9 @@ class RedisServer(Process):
 
         return redis.Redis(host="127.0.0.1", port=self.port, db=db, **options)
 
-    def start(self, timeout: float = 30.0) -> None:
-        """Start, and return once it answers."""
-        super().start()
-        eventually(self._answers, lambda: f"{self.name} should answer; its log ends:\n{self.tail()}", timeout=timeout)
-
     def _answers(self) -> bool:
         import redis
 
-        if not self.running:
-            raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
         # While it loads its append-only file it refuses commands with an error that is no ConnectionError's kin.
         try:
             with self.client(socket_timeout=1) as client:
@@ -94,7 +111,7 @@ class RedisServer(Process):
             return False
 
 
-class RabbitMQServer(Process):
+class RabbitMQServer(Server):
     """A RabbitMQ node with an epmd, a cookie, data, logs and ports of its own."""
 
     def __init__(self, folder: Path, *, executable: str, epmd: str) -> None:
@@ -104,7 +121,8 @@ class RabbitMQServer(Process):
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
             f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.http_port}\n"
-            "disk_free_limit.absolute = 1MB\nlog.console = true\nlog.console.level = warning\nlog.file = false\n"
+            "collect_statistics_interval = 1000\ndisk_free_limit.absolute = 1MB\n"
+            "log.console = true\nlog.console.level = warning\nlog.file = false\n"
         )
         (folder / "plugins").write_text("[rabbitmq_management].\n")
         (folder / "env.conf").write_text("")  # else the one in /etc is read
@@ -142,13 +160,7 @@ class RabbitMQServer(Process):
     def start(self, timeout: float = 60.0) -> None:
         """Start, and return once an AMQP handshake works."""
         self._epmd.start()
-        super().start()
-        eventually(
-            self._answers,
-            lambda: f"{self.name} should answer; its log ends:\n{self.tail()}",
-            timeout=timeout,
-            interval=0.1,
-        )
+        super().start(timeout)
 
     def stop(self, timeout: float = 30.0) -> int | None:
         status = super().stop(timeout)
@@ -187,8 +199,6 @@ class RabbitMQServer(Process):
         import amqp
         from kombu import Connection
 
-        if not self.running:
-            raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
         try:
             with Connection(self.url, connect_timeout=2) as connection:
                 connection.connect()
@@ -250,46 +260,47 @@ def started(server: S) -> S:
     try:
         server.start()
     except BaseException:
-        server.kill()
+        server.remove()
         raise
     return server
 
 
+def lent(new: Callable[[Path], S], folders: pytest.TempPathFactory, name: str) -> Iterator[S]:
+    """What a fixture yields from: one server, removed when nobody needs it any more."""
+    server = new(folders.mktemp(name))
+    yield server
+    server.remove()
+
+
+def maker(new: Callable[..., S], folders: pytest.TempPathFactory, name: str) -> Iterator[Callable[..., S]]:
+    """What a fixture yields from: `make(…)` → a server of the test's own, by ``new(folder, …)``."""
+    with ExitStack() as stack:
+
+        def make(*args: Any, **options: Any) -> S:
+            server = new(folders.mktemp(name), *args, **options)
+            stack.callback(server.remove)
+            return server
+
+        yield make
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = new_redis(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
+    yield from lent(new_redis, tmp_path_factory, "redis")
 
 
 @pytest.fixture(scope="session")
 def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
-    server = new_rabbitmq(tmp_path_factory.mktemp("rabbitmq"))
-    yield server
-    server.kill()
+    yield from lent(new_rabbitmq, tmp_path_factory, "rabbitmq")
 
 
 @pytest.fixture
 def make_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
     """`make_redis(*args, appendonly=False)` → a running Redis of the test's own."""
-    with ExitStack() as stack:
-
-        def make(*args: str, appendonly: bool = False) -> RedisServer:
-            server = new_redis(tmp_path_factory.mktemp("redis"), *args, appendonly=appendonly)
-            stack.callback(server.kill)
-            return server
-
-        yield make
+    yield from maker(new_redis, tmp_path_factory, "redis")
 
 
 @pytest.fixture
 def make_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], RabbitMQServer]]:
     """`make_rabbitmq()` → a running RabbitMQ of the test's own (a start takes some seconds)."""
-    with ExitStack() as stack:
-
-        def make() -> RabbitMQServer:
-            server = new_rabbitmq(tmp_path_factory.mktemp("rabbitmq"))
-            stack.callback(server.kill)
-            return server
-
-        yield make
+    yield from maker(new_rabbitmq, tmp_path_factory, "rabbitmq")

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.processes import Process, free_port
-from tests.support.servers import missing, numbers, server_path, started
-from tests.support.waiting import eventually
+from tests.support.processes import free_port
+from tests.support.servers import lent, maker, missing, numbers, server_path, started
+from tests.support.servers_sql import SQLServer
 
-USER, PASSWORD = "breaker", "my-pass:word"
-_QUOTED = "my-pass%3Aword"
-DATABASE = "breaker"
-
-_INIT = f"""
-CREATE DATABASE IF NOT EXISTS {DATABASE};
-CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';
-GRANT ALL PRIVILEGES ON *.* TO '{USER}'@'%' WITH GRANT OPTION;
+_INIT = """
+CREATE DATABASE IF NOT EXISTS {database};
+CREATE USER IF NOT EXISTS '{login}'@'%' IDENTIFIED BY '{password}';
+GRANT ALL PRIVILEGES ON *.* TO '{login}'@'%' WITH GRANT OPTION;
 """
 
 
-class MariaDBServer(Process):
+class MariaDBServer(SQLServer):
     """A MariaDB with a data directory of its own. `args` are further options of `mariadbd`.
 
-    Character set and collation are those of Debian's package, by which 'a' and 'A' are the same text.
+    Character set and collation are those of Debian's package, by which 'a' and 'A' are the same text. For Django,
+    PyMySQL has to stand in for MySQLdb, see `pymysql.install_as_MySQLdb`.
     """
+
+    scheme = "mysql+pymysql"
+    engine = "django.db.backends.mysql"
+    database = "breaker"
+    password = "my-pass:word"
+    listing = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
+    ending = "KILL {}"
 
     def __init__(self, folder: Path, *args: str, executable: str, installer: str) -> None:
         self.port = free_port()
         self.data = folder / "data"
         self._installer = installer
-        (folder / "init.sql").write_text(_INIT)
+        init = _INIT.format(database=self.database, login=self.login, password=self.password)
+        (folder / "init.sql").write_text(init)
         self._user = ["--user=root"] if os.getuid() == 0 else []  # else it refuses to run as root
         argv = [executable, "--no-defaults", *self._user]
         argv += [f"--datadir={self.data}", f"--socket={self.data}/s", f"--pid-file={self.data}/pid"]
@@ -48,50 +51,10 @@ class MariaDBServer(Process):
         argv += ["--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0", "--performance-schema=0", *args]
         super().__init__(argv, name=f"mariadb-{next(numbers)}", log=folder / "mariadb.log", cwd=folder)
 
-    @property
-    def url(self) -> str:
-        return self.url_for(DATABASE)
-
-    def url_for(self, database: str) -> str:
-        return f"mysql+pymysql://{USER}:{_QUOTED}@127.0.0.1:{self.port}/{database}"
-
-    @property
-    def django(self) -> dict[str, Any]:
-        return self.django_for(DATABASE)
-
-    def django_for(self, database: str) -> dict[str, Any]:
-        """An entry of Django's `DATABASES`; PyMySQL has to stand in for MySQLdb, see `pymysql.install_as_MySQLdb`."""
-        return {
-            "ENGINE": "django.db.backends.mysql",
-            "NAME": database,
-            "USER": USER,
-            "PASSWORD": PASSWORD,
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
-        }
-
-    def add_database(self) -> str:
-        """The name of a new, empty database."""
-        name = f"breaker_{next(numbers)}"
-        self.execute(f"CREATE DATABASE {name}")
-        return name
-
-    def execute(self, statement: str, database: str = DATABASE) -> None:
-        """One statement, committed at once."""
-        import pymysql
-
-        parts: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "user": USER, "password": PASSWORD}
-        with contextlib.closing(
-            pymysql.connect(**parts, database=database, connect_timeout=2, autocommit=True)
-        ) as connection:
-            connection.cursor().execute(statement)
-
-    def start(self, timeout: float = 30.0) -> None:
-        """Start, and return once it answers."""
+    def start(self, timeout: float = 60.0) -> None:
         if not self.data.exists():
             self._initialize()
-        super().start()
-        eventually(self._answers, lambda: f"{self.name} should answer; its log ends:\n{self.tail()}", timeout=timeout)
+        super().start(timeout)
 
     def _initialize(self) -> None:
         argv = [self._installer, "--no-defaults", f"--datadir={self.data}", *self._user, "--skip-test-db"]
@@ -99,16 +62,17 @@ class MariaDBServer(Process):
         with self.log_path.open("ab") as log:
             subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data.parent)
 
-    def _answers(self) -> bool:
+    def _connect(self, database: str) -> Any:
         import pymysql
 
-        if not self.running:
-            raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
-        try:
-            self.execute("SELECT 1")
-        except pymysql.OperationalError:  # `pymysql.err` is replaced once Django took it for MySQLdb
-            return False
-        return True
+        parts: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "user": self.login, "password": self.password}
+        return pymysql.connect(**parts, database=database, connect_timeout=2, autocommit=True)
+
+    @property
+    def _refusal(self) -> type[Exception]:
+        import pymysql
+
+        return pymysql.OperationalError  # `pymysql.err` is replaced once Django took it for MySQLdb
 
 
 def mariadb_executables() -> tuple[str, str]:
@@ -127,19 +91,10 @@ def new_mariadb(folder: Path, *args: str) -> MariaDBServer:
 
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDBServer]:
-    server = new_mariadb(tmp_path_factory.mktemp("mariadb"))
-    yield server
-    server.kill()
+    yield from lent(new_mariadb, tmp_path_factory, "mariadb")
 
 
 @pytest.fixture
 def make_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MariaDBServer]]:
     """`make_mariadb(*args)` → a running MariaDB of the test's own (a start takes some seconds)."""
-    with ExitStack() as stack:
-
-        def make(*args: str) -> MariaDBServer:
-            server = new_mariadb(tmp_path_factory.mktemp("mariadb"), *args)
-            stack.callback(server.kill)
-            return server
-
-        yield make
+    yield from maker(new_mariadb, tmp_path_factory, "mariadb")

@@ -6,17 +6,15 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Process, free_port
-from tests.support.servers import missing, numbers, server_path, started
-from tests.support.waiting import eventually
+from tests.support.processes import free_port
+from tests.support.servers import Server, lent, maker, missing, numbers, server_path, started
 
 
-class MemcachedServer(Process):
+class MemcachedServer(Server):
     """A `memcached`. `args` are further options, such as `"-m", "8"`. Started anew, it is empty."""
 
     def __init__(self, folder: Path, *args: str, executable: str) -> None:
@@ -37,14 +35,7 @@ class MemcachedServer(Process):
             stream.flush()
             return stream.readline().decode().strip()
 
-    def start(self, timeout: float = 15.0) -> None:
-        """Start, and return once it answers."""
-        super().start()
-        eventually(self._answers, lambda: f"{self.name} should answer; its log ends:\n{self.tail()}", timeout=timeout)
-
     def _answers(self) -> bool:
-        if not self.running:
-            raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
         try:
             return self.command("version").startswith("VERSION")
         except OSError:
@@ -61,19 +52,10 @@ def new_memcached(folder: Path, *args: str) -> MemcachedServer:
 
 @pytest.fixture(scope="session")
 def memcached_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemcachedServer]:
-    server = new_memcached(tmp_path_factory.mktemp("memcached"))
-    yield server
-    server.kill()
+    yield from lent(new_memcached, tmp_path_factory, "memcached")
 
 
 @pytest.fixture
 def make_memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MemcachedServer]]:
     """`make_memcached(*args)` → a running memcached of the test's own."""
-    with ExitStack() as stack:
-
-        def make(*args: str) -> MemcachedServer:
-            server = new_memcached(tmp_path_factory.mktemp("memcached"), *args)
-            stack.callback(server.kill)
-            return server
-
-        yield make
+    yield from maker(new_memcached, tmp_path_factory, "memcached")

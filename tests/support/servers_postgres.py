@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.support.processes import Process, free_port
-from tests.support.servers import missing, numbers, server_path, started
-from tests.support.waiting import eventually
-
-USER, PASSWORD = "breaker", "pg-pass:word"
-_QUOTED = "pg-pass%3Aword"
+from tests.support.processes import free_port
+from tests.support.servers import lent, maker, missing, numbers, server_path, started
+from tests.support.servers_sql import SQLServer
 
 _SETTINGS = {  # what is written survives a kill, but not the loss of the machine
     "fsync": "off",
@@ -33,13 +28,20 @@ _SETTINGS = {  # what is written survives a kill, but not the loss of the machin
 }
 
 
-class PostgresServer(Process):
+class PostgresServer(SQLServer):
     """A PostgreSQL with a cluster of its own. `settings` are further configuration parameters.
 
     It refuses to run as root, so that there it runs as `nobody`, who could not reach a folder inside pytest's own.
     """
 
-    def __init__(self, folder: Path, *, bin_folder: Path, settings: dict[str, str] | None = None) -> None:
+    scheme = "postgresql+psycopg"
+    engine = "django.db.backends.postgresql"
+    database = "postgres"
+    password = "pg-pass:word"
+    listing = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ending = "SELECT pg_terminate_backend({})"
+
+    def __init__(self, folder: Path, *, bin_folder: Path, settings: Mapping[str, str]) -> None:
         self.port = free_port()
         as_root = os.getuid() == 0
         self.data = Path(tempfile.mkdtemp(prefix="breaker-postgres-")) / "data" if as_root else folder / "data"
@@ -48,7 +50,7 @@ class PostgresServer(Process):
             for path in (self.data.parent, self.data):
                 shutil.chown(path, "nobody")
         self._bin = bin_folder
-        options = [f"--{name}={value}" for name, value in {**_SETTINGS, **(settings or {})}.items()]
+        options = [f"--{name}={value}" for name, value in {**_SETTINGS, **settings}.items()]
         argv = [str(bin_folder / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
         super().__init__(
             argv,
@@ -58,54 +60,16 @@ class PostgresServer(Process):
             user="nobody" if as_root else None,
         )
 
-    @property
-    def url(self) -> str:
-        return self.url_for("postgres")
-
-    def url_for(self, database: str) -> str:
-        return f"postgresql+psycopg://{USER}:{_QUOTED}@127.0.0.1:{self.port}/{database}"
-
-    @property
-    def django(self) -> dict[str, Any]:
-        return self.django_for("postgres")
-
-    def django_for(self, database: str) -> dict[str, Any]:
-        """An entry of Django's `DATABASES`."""
-        return {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": database,
-            "USER": USER,
-            "PASSWORD": PASSWORD,
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
-        }
-
-    def add_database(self) -> str:
-        """The name of a new, empty database."""
-        name = f"breaker_{next(numbers)}"
-        self.execute(f"CREATE DATABASE {name}")
-        return name
-
-    def execute(self, statement: str, database: str = "postgres") -> None:
-        """One statement, outside any transaction."""
-        import psycopg
-
-        parts = {"host": "127.0.0.1", "port": self.port, "user": USER, "password": PASSWORD, "dbname": database}
-        with contextlib.closing(psycopg.connect(**parts, connect_timeout=2, autocommit=True)) as connection:
-            connection.execute(statement.encode())
-
-    def start(self, timeout: float = 30.0) -> None:
-        """Start, and return once it answers."""
+    def start(self, timeout: float = 60.0) -> None:
         if not (self.data / "PG_VERSION").exists():
             self._initialize()
-        super().start()
-        eventually(self._answers, lambda: f"{self.name} should answer; its log ends:\n{self.tail()}", timeout=timeout)
+        super().start(timeout)
 
     def _initialize(self) -> None:
         secret = self.data.parent / "password"
-        secret.write_text(PASSWORD)
+        secret.write_text(self.password)
         secret.chmod(0o644)
-        argv = [self._bin / "initdb", "--pgdata", self.data, "--username", USER, "--pwfile", secret]
+        argv = [self._bin / "initdb", "--pgdata", self.data, "--username", self.login, "--pwfile", secret]
         argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         with self.log_path.open("ab") as log:
             subprocess.run(
@@ -119,30 +83,22 @@ class PostgresServer(Process):
                 extra_groups=[] if self.user else None,
             )
 
-    def _answers(self) -> bool:
+    def _connect(self, database: str) -> Any:
         import psycopg
 
-        if not self.running:
-            raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
-        try:
-            self.execute("SELECT 1")
-        except psycopg.OperationalError:
-            return False
-        return True
+        parts: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "user": self.login, "password": self.password}
+        return psycopg.connect(**parts, dbname=database, connect_timeout=2, autocommit=True)
 
-    def pause(self) -> None:
-        """Freeze it with the processes that serve its clients."""
-        self._signal_all(signal.SIGSTOP)
+    @property
+    def _refusal(self) -> type[Exception]:
+        import psycopg
 
-    def resume(self) -> None:
-        self._signal_all(signal.SIGCONT)
+        return psycopg.OperationalError
 
-    def _signal_all(self, signum: int) -> None:
-        if not self.running:
-            return
-        for process in (leader := psutil.Process(self.pid), *leader.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signum)
+    def _family(self) -> list[psutil.Process]:
+        """With the processes that serve its clients."""
+        [leader] = super()._family()
+        return [leader, *leader.children(recursive=True)]
 
     def stop(self, timeout: float = 15.0) -> int | None:
         """Shut down without waiting for clients to leave, which SIGTERM would."""
@@ -180,31 +136,17 @@ def postgres_folder() -> Path:
     return folders[-1].parent
 
 
-def new_postgres(folder: Path, settings: dict[str, str] | None = None) -> PostgresServer:
+def new_postgres(folder: Path, **settings: str) -> PostgresServer:
     """A started PostgreSQL; the caller calls `remove`."""
-    server = PostgresServer(folder, bin_folder=postgres_folder(), settings=settings)
-    try:
-        return started(server)
-    except BaseException:
-        server.remove()
-        raise
+    return started(PostgresServer(folder, bin_folder=postgres_folder(), settings=settings))
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    server = new_postgres(tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.remove()
+    yield from lent(new_postgres, tmp_path_factory, "postgres")
 
 
 @pytest.fixture
 def make_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., PostgresServer]]:
     """`make_postgres(**settings)` → a running PostgreSQL of the test's own."""
-    with ExitStack() as stack:
-
-        def make(**settings: str) -> PostgresServer:
-            server = new_postgres(tmp_path_factory.mktemp("postgres"), settings)
-            stack.callback(server.remove)
-            return server
-
-        yield make
+    yield from maker(new_postgres, tmp_path_factory, "postgres")

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.processes import Process, free_port
-from tests.support.servers import missing, numbers, started
-from tests.support.waiting import eventually
+from tests.support.processes import free_port
+from tests.support.servers import Server, lent, missing, numbers, started
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +30,7 @@ _TARGET = "X-Amz-Target"
 """Header that names the action."""
 
 
-class SQSServer(Process):
+class SQSServer(Server):
     """A `moto_server` that knows SQS."""
 
     def __init__(self, folder: Path) -> None:
@@ -103,14 +102,7 @@ class SQSServer(Process):
         entries = [json.loads(line) for line in self._call("recorder/download-recording").splitlines()]
         return Counter(_action(entry) for entry in entries if _TARGET in entry["headers"])
 
-    def start(self, timeout: float = 60.0) -> None:
-        """Start, and return once it answers."""
-        super().start()
-        eventually(self._answers, lambda: f"{self.name} should answer; its log ends:\n{self.tail()}", timeout=timeout)
-
     def _answers(self) -> bool:
-        if not self.running:
-            raise RuntimeError(f"{self.name} ended at start:\n{self.tail()}")
         try:
             self._call("data.json")
         except OSError:
@@ -139,6 +131,4 @@ def new_sqs(folder: Path) -> SQSServer:
 
 @pytest.fixture(scope="session")
 def sqs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQSServer]:
-    server = new_sqs(tmp_path_factory.mktemp("sqs"))
-    yield server
-    server.kill()
+    yield from lent(new_sqs, tmp_path_factory, "sqs")

@@ -299,7 +299,7 @@ class WorkerFactory:
             concurrency=concurrency,
             queues=queues,
             loglevel=loglevel,
-            args=args,
+            args=["--without-mingle", *args],  # which waits a second for the answers of others, of whom there are few
         )
         self.keep(worker)
         worker.start()

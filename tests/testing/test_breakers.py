@@ -50,7 +50,7 @@ def test_it_is_put_back_when_the_test_fails(memory: Breakers) -> None:
     assert memory.mode("bank") is Mode.AUTO
 
 
-def test_it_nests(memory: Breakers) -> None:
+def test_of_forced_states_within_each_other_each_ends_with_its_block(memory: Breakers) -> None:
     with memory.forced("bank", "open"):
         with memory.forced("bank", "disabled"), memory.forced("mail", "open"):
             assert (memory.mode("bank"), memory.state("mail")) == ("disabled", "open")

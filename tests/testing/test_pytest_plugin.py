@@ -70,7 +70,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_eager_tasks(run: Run) -> None:
+def test_eager_tasks_are_deferred_and_no_test_finds_what_another_left(run: Run) -> None:
     test = (
         _APP
         + """
@@ -159,7 +159,7 @@ def test_it(celery_session_app, celery_session_worker, breakers):
     run(test, conftest=_IN_A_WORKER).assert_outcomes(passed=1)
 
 
-def test_several_apps(run: Run) -> None:
+def test_breakers_of_several_apps_are_forced_together(run: Run) -> None:
     test = (
         _APP
         + """

@@ -11,6 +11,7 @@ from celery_breaker.status import WorkerSeen
 from tests.engine.world import fail
 from tests.status.desks import QUICK, Declared
 from tests.web.desks import Room, room
+from tests.web.problems import is_problem
 
 
 @pytest.fixture
@@ -21,17 +22,6 @@ def here() -> Room:
 def names(answer: Any) -> list[str]:
     assert answer.status_code == 200, answer.text
     return [item["name"] for item in answer.json()["items"]]
-
-
-def is_problem(answer: Any, status: int, *words: str) -> None:
-    """The answer is a problem as RFC 9457 has it, and its sentence has these words."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
-    assert problem["status"] == status
-    assert problem["title"]
-    for word in words:
-        assert word in problem["detail"]
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.world import fail
 from tests.web.desks import Room, room
-from tests.web.test_api import is_problem
+from tests.web.problems import is_problem
 
 
 @pytest.fixture

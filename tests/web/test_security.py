@@ -19,7 +19,7 @@ from celery_breaker.web.logins import FailedLogins
 from celery_breaker.web.options import users_of
 from celery_breaker.web.security import CSRF_COOKIE, csrf_token, form_of, who
 from tests.web.desks import API, Room, client_of, room
-from tests.web.test_api import is_problem
+from tests.web.problems import is_problem
 
 # --- where it listens -------------------------------------------------------------------------------------------------
 
@@ -82,6 +82,8 @@ def test_logins_come_one_by_one_or_with_commas() -> None:
         {"port": -1},
         {"tokens": ("",)},
         {"tokens": ("a b",)},
+        {"tokens": "the-token"},  # else each of its letters would be one
+        {"hosts": "ops.example.org"},
         {"url_prefix": "/a b"},
         {"users": {"": "x"}},
     ],

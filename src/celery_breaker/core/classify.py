@@ -6,6 +6,7 @@ from typing import Any
 
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import ExceptionSpec, Verdict
+from celery_breaker.errors import BreakerOpen
 
 __all__ = ["is_slow", "judge", "judge_class", "judge_result", "retry_after_of"]
 
@@ -28,9 +29,9 @@ def judge_class(cls: type[BaseException], policy: Policy) -> Verdict:
     """The verdict on an exception of this class: ignored ones are neutral, of the rest those in ``failures`` fail.
 
     An exception that is neither means that the service answered, so it is a success; unless it is no `Exception`, like
-    ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit``: those say nothing.
+    ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit``: those say nothing. Nor does another breaker's refusal.
     """
-    if _matches(cls, policy.ignore):
+    if issubclass(cls, BreakerOpen) or _matches(cls, policy.ignore):
         return Verdict.NEUTRAL
     if _matches(cls, policy.failures):
         return Verdict.FAILURE
@@ -45,12 +46,13 @@ def _asked(policy: Policy, exception: BaseException | None, result: object) -> V
 
 
 def judge(exception: BaseException, policy: Policy) -> Verdict:
-    """The verdict on an exception: ``classify`` first, then `judge_class`.
+    """The verdict on an exception: ``classify`` first, then `judge_class`; it is not asked of another's refusal.
 
     Raises:
         Exception: whatever the user's ``classify`` raises; the caller isolates it.
     """
-    return _asked(policy, exception, None) or judge_class(type(exception), policy)
+    said = None if isinstance(exception, BreakerOpen) else _asked(policy, exception, None)
+    return said or judge_class(type(exception), policy)
 
 
 def judge_result(result: object, policy: Policy) -> Verdict:

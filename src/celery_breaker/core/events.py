@@ -20,6 +20,13 @@ class Change:
         stepped: the generation grew; else all that changed is an operator's word, perhaps only its reason or its end.
         tuning: all options that an operator has set now, if that is what changed; ``None`` if it is not.
         tuning_before: those that were set before.
+
+    Example:
+        As a receiver of a signal gets it::
+
+            @breaker_opened.connect
+            def opened(sender, name, change, **_):
+                print(f"{name} is down: {change.reason}")
     """
 
     name: str
@@ -50,7 +57,7 @@ class Change:
 
     @property
     def moved(self) -> bool:
-        """The state changed, or an open interval began anew."""
+        """The state changed."""
         return self.before is not self.after
 
     @property

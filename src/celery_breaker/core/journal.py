@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 
 from celery_breaker.core.events import Change
+from celery_breaker.core.record import LAST_TIME
 from celery_breaker.core.tuning import tuning_words
 
 __all__ = ["Book", "Entry", "Event", "decode_entry", "encode_entry", "entry_of"]
@@ -17,7 +18,12 @@ _LONGEST = 500
 
 
 class Book(str, enum.Enum):
-    """Which of a breaker's two books; failures are many, and must not push its changes out."""
+    """Which of a breaker's two books; failures are many, and must not push its changes out.
+
+    Example:
+        >>> Book.HISTORY.keep, Book.FAILURES.keep
+        (100, 20)
+    """
 
     HISTORY = "history"
     FAILURES = "failures"
@@ -31,7 +37,12 @@ class Book(str, enum.Enum):
 
 
 class Event(str, enum.Enum):
-    """What an entry tells."""
+    """What an entry tells.
+
+    Example:
+        >>> Event("purged") is Event.PURGED
+        True
+    """
 
     TRANSITION = "transition"
     """The breaker moved to the state ``what``."""
@@ -62,6 +73,10 @@ class Entry:
         reason: why, in words.
         by: the operator, or the worker.
         task, task_id: whose call failed.
+
+    Example:
+        >>> Entry(at=1.5, event=Event.RELEASED, count=3, by="eve").count
+        3
     """
 
     at: float
@@ -83,31 +98,18 @@ _TEXTS = ("what", "before", "reason", "by", "task", "task_id")
 def entry_of(change: Change, *, by: str) -> Entry:
     """What a change is in the journal; ``by`` is who won it, for one that no operator ordered."""
     if change.tuning is not None and not change.moved:
-        return Entry(
-            at=change.at,
-            event=Event.TUNED,
-            what=tuning_words(change.tuning),
-            before=tuning_words(change.tuning_before),
-            generation=change.generation,
-            by=change.by or by,
-        )
-    if not change.moved and (change.overridden or not change.stepped):
-        return Entry(
-            at=change.at,
-            event=Event.OVERRIDE,
-            what=str(change.mode_after),
-            before=str(change.mode_before),
-            generation=change.generation,
-            reason=change.reason,
-            by=change.by or by,
-        )
+        event, what, before = Event.TUNED, tuning_words(change.tuning), tuning_words(change.tuning_before)
+    elif not change.moved and (change.overridden or not change.stepped):
+        event, what, before = Event.OVERRIDE, str(change.mode_after), str(change.mode_before)
+    else:
+        event, what, before = Event.TRANSITION, str(change.after), str(change.before)
     return Entry(
         at=change.at,
-        event=Event.TRANSITION,
-        what=str(change.after),
-        before=str(change.before),
+        event=event,
+        what=what,
+        before=before,
         generation=change.generation,
-        count=change.trips,
+        count=change.trips if event is Event.TRANSITION else 0,
         reason=change.reason,
         by=change.by or by,
     )
@@ -141,5 +143,5 @@ def decode_entry(data: str | bytes) -> Entry | None:
         entry = Entry(**{**known, "event": Event(known["event"]), "at": float(known["at"])})
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
-    sound = abs(entry.at) < 1e12 and all(type(count) is int for count in (entry.generation, entry.count))
+    sound = abs(entry.at) < LAST_TIME and all(type(count) is int for count in (entry.generation, entry.count))
     return entry if sound and all(isinstance(getattr(entry, name), str) for name in _TEXTS) else None

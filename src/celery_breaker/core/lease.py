@@ -18,6 +18,10 @@ class Lease:
     Attributes:
         held: whether it is.
         free_in: seconds until a place falls free, unless it is prolonged, or given back before; 0.0 if it is held.
+
+    Example:
+        >>> bool(Lease(held=False, free_in=2.0))
+        False
     """
 
     held: bool

@@ -35,6 +35,7 @@ __all__ = [
     "reset",
     "retry_after",
     "retuned",
+    "state_at",
     "tripped",
 ]
 
@@ -56,6 +57,11 @@ def mode_at(record: Record, now: float) -> Mode:
     if override is None or (override.expires is not None and now >= override.expires):
         return Mode.AUTO
     return override.mode
+
+
+def state_at(record: Record, now: float) -> State:
+    """The state in force: what is forced open is open."""
+    return State.OPEN if mode_at(record, now) is Mode.FORCED_OPEN else record.state
 
 
 def admission(record: Record, policy: Policy, now: float) -> Admission:

@@ -148,4 +148,4 @@ def _word_key(said: Said) -> tuple[int, bool, float, str]:
 
 
 def _check(record: Record) -> int:
-    return zlib.crc32(encode(record).encode("utf-8", "surrogatepass"))
+    return zlib.crc32(encode(record).encode())

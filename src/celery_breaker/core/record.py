@@ -18,29 +18,55 @@ Tuning: TypeAlias = tuple[tuple[str, Value], ...]
 
 
 class State(str, enum.Enum):
-    """What the breaker itself makes of the service."""
+    """What the breaker itself makes of the service.
+
+    Example:
+        >>> State.HALF_OPEN == "half_open"
+        True
+    """
 
     CLOSED = "closed"
+    """Calls are admitted."""
     OPEN = "open"
+    """No call is admitted."""
     HALF_OPEN = "half_open"
+    """Probes are admitted, each on a permit."""
 
     __str__ = str.__str__
 
 
 class Mode(str, enum.Enum):
-    """What an operator makes of the breaker; orthogonal to the state."""
+    """What an operator makes of the breaker; orthogonal to the state.
+
+    Example:
+        >>> Mode.FORCED_OPEN == "forced_open"
+        True
+    """
 
     AUTO = "auto"
+    """The state decides."""
     FORCED_OPEN = "forced_open"
+    """No call is admitted, and nothing is probed."""
     DISABLED = "disabled"
+    """All is admitted, and the state held still."""
     OBSERVING = "observing"
+    """All is admitted, and the state moves as if it counted."""
 
     __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """An operator's word over the state. ``expires`` is a time of the store's clock, or ``None`` for ever."""
+    """An operator's word over the state. Times are seconds of the store's clock.
+
+    Attributes:
+        since: when it was said.
+        expires: when it ends; ``None`` is never.
+
+    Example:
+        >>> Override(mode=Mode.FORCED_OPEN, since=100.0, expires=700.0, by="eve").expires
+        700.0
+    """
 
     mode: Mode
     since: float
@@ -66,6 +92,11 @@ class Record:
         recovering: since when the breaker admits calls again, after it was open or forced open; ``None`` once all that
             was parked meanwhile is back.
         tuning: options that an operator has set over the app's policy.
+
+    Example:
+        >>> fresh = Record(name="smtp")
+        >>> str(fresh.state), str(fresh.mode), fresh.version
+        ('closed', 'auto', 0)
     """
 
     name: str
@@ -98,14 +129,22 @@ _OVERRIDE_FIELDS = frozenset(field.name for field in dataclasses.fields(Override
 
 
 def encode(record: Record) -> str:
-    """The record as JSON. The version travels beside it: it belongs to the store."""
+    """The record as JSON. The version travels beside it: it belongs to the store.
+
+    Half a surrogate, which a text may have that came from a command line, is escaped: no store could write it.
+
+    Example:
+        >>> encode(Record(name="smtp"))[:31]
+        '{"name":"smtp","state":"closed"'
+    """
     data = dataclasses.asdict(record)
     del data["version"]
     if record.tuning:
         data["tuning"] = dict(record.tuning)
     else:
         del data["tuning"]
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def decode(data: str | bytes, *, version: int) -> Record:

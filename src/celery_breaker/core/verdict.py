@@ -10,11 +10,21 @@ __all__ = ["Classifier", "ExceptionSpec", "Verdict"]
 
 
 class Verdict(str, enum.Enum):
-    """How an outcome counts."""
+    """How an outcome counts.
+
+    Example:
+        A policy's ``classify`` may return one, or its value::
+
+            def judge(exc, result):
+                return Verdict.NEUTRAL if isinstance(exc, NoSuchCustomer) else None
+    """
 
     SUCCESS = "success"
+    """The service answered."""
     FAILURE = "failure"
+    """It did not, or not well."""
     NEUTRAL = "neutral"
+    """This says nothing of the service."""
 
     __str__ = str.__str__
 

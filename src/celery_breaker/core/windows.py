@@ -66,6 +66,10 @@ class Delta:
         slow: those that were slow.
         streak: failures since the last success among them.
         unbroken: no success among them, so the streak adds to the one before.
+
+    Example:
+        >>> Delta(calls=2, failures=2, streak=2).streak_after(3)
+        5
     """
 
     calls: int = 0
@@ -116,6 +120,10 @@ class Totals:
     Attributes:
         streak: failures in a row, whatever the window says.
         workers: distinct workers that saw a failure within the window, with the failures of each.
+
+    Example:
+        >>> Totals(now=100.0, calls=7, failures=5, workers={"a": 5}).failures
+        5
     """
 
     now: float

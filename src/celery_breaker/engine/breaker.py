@@ -63,6 +63,10 @@ class Breaker(AsyncFace):
         Raises:
             BreakerOpen: the call was not made.
             BaseException: whatever ``service`` raises.
+
+        Example:
+            >>> Breaker("example-call", store="memory://").call(int, "ff", base=16)
+            255
         """
         cell = self._cell or self._resolve()
         ticket = cell.ticket
@@ -84,6 +88,16 @@ class Breaker(AsyncFace):
         """Decorate a function so that each call goes through `call`; if it is asynchronous, through `acall`.
 
         Of an async generator function, the call lasts from the first item that is asked for to the last.
+
+        Raises:
+            ConfigurationError: it is a generator function, or asynchronous and anyio is not installed.
+
+        Example:
+            >>> @Breaker("example-decorator", store="memory://")
+            ... def double(number):
+            ...     return 2 * number
+            >>> double(21)
+            42
         """
         if (asynchronous := self._asynchronous(service)) is not None:
             return asynchronous
@@ -127,30 +141,53 @@ class Breaker(AsyncFace):
         """The state in force, read from the store: what is forced open is open.
 
         An open breaker whose time has come stays open until somebody calls; test `retry_after` to know whether to.
+        While the store is out of reach, this and the following are what this process makes of the breaker alone.
+
+        Example:
+            >>> Breaker("example-state", store="memory://").state == "closed"
+            True
         """
-        record = self._fresh()
-        forced = machine.mode_at(record, self._own()[0].link.now()) is Mode.FORCED_OPEN
-        return State.OPEN if forced else record.state
+        return machine.state_at(self._fresh(), self._own()[0].link.now())
 
     @property
     def mode(self) -> Mode:
-        """The mode in force, read from the store."""
+        """The mode in force, read from the store.
+
+        Example:
+            >>> Breaker("example-mode", store="memory://").mode == "auto"
+            True
+        """
         return machine.mode_at(self._fresh(), self._own()[0].link.now())
 
     @property
     def time_since_fault(self) -> float | None:
-        """Seconds since the failure that last opened the breaker; ``None`` if none ever did."""
+        """Seconds since the failure that last opened the breaker; ``None`` if none ever did.
+
+        Example:
+            >>> Breaker("example-fault", store="memory://").time_since_fault is None
+            True
+        """
         fault = self._fresh().last_fault
         return None if fault is None else max(0.0, self._own()[0].link.now() - fault)
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds until a call may be admitted; 0 if one may now, ``None`` when forced open without an end."""
+        """Seconds until a call may be admitted; 0 if one may now, ``None`` when forced open without an end.
+
+        Example:
+            >>> Breaker("example-wait", store="memory://").retry_after
+            0.0
+        """
         return machine.retry_after(self._fresh(), self._own()[0].link.now())
 
     @property
     def policy(self) -> Policy:
-        """The policy in force in this process."""
+        """The policy in force in this process, with what an operator has set.
+
+        Example:
+            >>> Breaker("example-policy", policy=Policy(max_failures=3), store="memory://").policy.max_failures
+            3
+        """
         return self._own()[1].policy
 
     # --- what an operator says ----------------------------------------------------------------------------------------
@@ -179,16 +216,39 @@ class Breaker(AsyncFace):
         """Force open, for ``expires`` seconds or until lifted. Atomic across the fleet. ``by`` is who says so.
 
         Raises:
+            ConfigurationError: ``expires`` is not a number above 0.
             StoreError: from this and the following methods, when the fleet cannot be told.
+
+        Example:
+            >>> smtp = Breaker("example-open", store="memory://")
+            >>> smtp.open(reason="the mail host moves", expires=3600)
+            >>> str(smtp.state), str(smtp.mode)
+            ('open', 'forced_open')
         """
         self._override(Mode.FORCED_OPEN, reason, expires, by)
 
     def disable(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
-        """Admit everything and hold the state still, for ``expires`` seconds or until lifted."""
+        """Admit everything and hold the state still, for ``expires`` seconds or until lifted. Atomic.
+
+        Example:
+            >>> smtp = Breaker("example-disable", store="memory://")
+            >>> smtp.disable(reason="false alarm", expires=3600)
+            >>> str(smtp.mode)
+            'disabled'
+        """
         self._override(Mode.DISABLED, reason, expires, by)
 
     def observe(self, *, reason: str = "", expires: float | None = None, by: str = "") -> None:
-        """Admit everything, and go on moving the state as if it counted, for ``expires`` seconds or until lifted."""
+        """Admit everything, and go on moving the state as if it counted, for ``expires`` seconds or until lifted.
+
+        Atomic.
+
+        Example:
+            >>> smtp = Breaker("example-observe", store="memory://")
+            >>> smtp.observe()
+            >>> str(smtp.mode)
+            'observing'
+        """
         self._override(Mode.OBSERVING, reason, expires, by)
 
     def maintenance(
@@ -216,13 +276,37 @@ class Breaker(AsyncFace):
         return Maintenance(change, name=self.name, mode=mode, seconds=seconds, reason=reason, by=by)
 
     def auto(self, *, by: str = "") -> None:
-        """Lift the override; the state decides again."""
+        """Lift the override; the state decides again. Atomic.
+
+        Example:
+            >>> smtp = Breaker("example-auto", store="memory://")
+            >>> smtp.open()
+            >>> smtp.auto()
+            >>> str(smtp.state), str(smtp.mode)
+            ('closed', 'auto')
+        """
         self._override(Mode.AUTO, "", None, by)
 
     def close(self, *, reason: str = "closed by hand", by: str = "") -> None:
-        """Close, lifting a forced opening; an early relapse still opens for longer than the first time."""
+        """Close, lifting a forced opening; an early relapse still opens for longer than the first time. Atomic.
+
+        Example:
+            >>> smtp = Breaker("example-close", store="memory://")
+            >>> smtp.open()
+            >>> smtp.close(reason="the provider says it is fixed")
+            >>> str(smtp.state)
+            'closed'
+        """
         self._change(lambda record, now: machine.close(record, now=now, reason=reason), by=by)
 
     def reset(self, *, reason: str = "reset by hand", by: str = "") -> None:
-        """Back to a fresh, closed breaker: no override, no back-off, an empty window."""
+        """Back to a fresh, closed breaker: no override, no back-off, an empty window. Atomic.
+
+        Example:
+            >>> smtp = Breaker("example-reset", store="memory://")
+            >>> smtp.disable()
+            >>> smtp.reset()
+            >>> str(smtp.mode)
+            'auto'
+        """
         self._change(lambda record, now: machine.reset(record, now=now, reason=reason), by=by)

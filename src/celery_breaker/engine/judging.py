@@ -9,9 +9,12 @@ from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 
-__all__ = ["outcome_of"]
+__all__ = ["UNKNOWN", "outcome_of"]
 
 logger = logging.getLogger(__name__)
+
+UNKNOWN = object()
+"""The result of a call whose result is elsewhere: ``classify`` is not asked about that."""
 
 
 def outcome_of(
@@ -20,7 +23,10 @@ def outcome_of(
     """What a call that ended says. A ``classify`` that raises is logged and leaves the usual rules. Never raises."""
     policy = ticket.cell.policy
     try:
-        verdict = judge(exception, policy) if exception is not None else judge_result(result, policy)
+        if exception is not None:
+            verdict = judge(exception, policy)
+        else:
+            verdict = Verdict.SUCCESS if result is UNKNOWN else judge_result(result, policy)
     except Exception:
         name = ticket.cell.name
         logger.exception("classify of breaker %r failed; the usual rules apply", name, extra={"breaker": name})

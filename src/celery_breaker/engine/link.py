@@ -36,8 +36,6 @@ class Link:
     Attributes:
         shared: the store.
         timed: the store too, for who must know that it failed; the meter is told.
-        epoch: changes whenever the link moves from one store to the other; generations of different epochs
-            do not compare.
         offset: seconds to add to the process's clock to get the store's.
     """
 
@@ -46,11 +44,10 @@ class Link:
     ) -> None:
         self.shared = store
         self.timed = TimedStore(store, Meter() if meter is None else meter, clock=clock)
-        self.epoch = 0
         self.offset = 0.0
         self._clock = clock
         self._views = views
-        self._local: MemoryStore | None = None
+        self._place: tuple[MemoryStore | None, int] = None, 0  # this process's own memory if it stands in; the epoch
         self._retry_at = 0.0
         self._pause = _FIRST_RETRY
         self._lock = threading.Lock()
@@ -58,7 +55,14 @@ class Link:
     @property
     def connected(self) -> bool:
         """Whether operations reach the store."""
-        return self._local is None
+        return self._place[0] is None
+
+    @property
+    def epoch(self) -> int:
+        """Changes whenever the link moves from one store to the other; generations and versions of different epochs do
+        not compare.
+        """
+        return self._place[1]
 
     def now(self) -> float:
         """Seconds by the store's clock, as far as this process knows; no round trip."""
@@ -70,17 +74,22 @@ class Link:
 
     def run(self, operation: Callable[[Store], T]) -> T:
         """Run on the store; if that fails, on this process's own memory, which then stands in until `rejoin`."""
-        local = self._local
+        return self.ask(operation)[0]
+
+    def ask(self, operation: Callable[[Store], T]) -> tuple[T, int]:
+        """As `run` does it, and the epoch of the store that answered."""
+        local, epoch = self._place
         if local is None:
             try:
-                return operation(self.timed)
+                return operation(self.timed), epoch
             except StoreError as exc:
-                local = self._fall_back(exc)
-        return operation(local)
+                local, epoch = self._fall_back(exc)
+        return operation(local), epoch
 
-    def _fall_back(self, exc: StoreError) -> MemoryStore:
+    def _fall_back(self, exc: StoreError) -> tuple[MemoryStore, int]:
         with self._lock:
-            if self._local is None:
+            local, epoch = self._place
+            if local is None:
                 logger.warning(
                     "store is out of reach, this process goes on with breakers of its own: %s",
                     exc,
@@ -89,19 +98,19 @@ class Link:
                 local = MemoryStore(self.now)
                 for record in self._views():
                     local.swap(record, expected=0)
-                self.epoch += 1
+                epoch += 1
                 self._pause = _FIRST_RETRY
                 self._retry_at = self._clock() + self._pause
-                self._local = local
-            return self._local
+                self._place = local, epoch
+            return local, epoch
 
     def retry_in(self) -> float:
         """Seconds until `rejoin` may be worth while; infinite while the store is there."""
-        return math.inf if self._local is None else self._retry_at - self._clock()
+        return math.inf if self.connected else self._retry_at - self._clock()
 
     def rejoin(self) -> bool:
         """Try the store again if it is time; whether the link has just been restored."""
-        if self._local is None or self._clock() < self._retry_at:
+        if self.connected or self._clock() < self._retry_at:
             return False
         try:
             now = self.timed.now()
@@ -110,15 +119,16 @@ class Link:
             self._retry_at = self._clock() + self._pause
             return False
         with self._lock:
+            if self.connected:
+                return False  # another thread was faster
             self.heard(now)
-            self._local = None
-            self.epoch += 1
+            self._place = None, self.epoch + 1
         logger.warning("store is back, this process shares its breakers again", extra={"store": self.shared.url})
         return True
 
     def after_fork(self) -> None:
         """Make a copy in a forked child usable."""
         self._lock = threading.Lock()
-        for store in (self._local, self.shared):
+        for store in (self._place[0], self.shared):
             if store is not None:
                 store.after_fork()

@@ -23,6 +23,13 @@ class Maintenance:
     Args:
         change: applies a step to the breaker's record; may raise `StoreError`.
         seconds: until its end, from now.
+
+    Example:
+        >>> from celery_breaker import Breaker
+        >>> work = Breaker("example-bank", store="memory://").maintenance(until=600, reason="upgrade")
+        >>> work.end()
+        >>> str(Breaker("example-bank", store="memory://").state)
+        'closed'
     """
 
     def __init__(

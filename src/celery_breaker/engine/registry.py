@@ -12,20 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from celery_breaker.core import machine, tending
-from celery_breaker.core.budget import allowance
+from celery_breaker.core import machine
 from celery_breaker.core.journal import Book, Entry, Event
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.core.verdict import Verdict
 from celery_breaker.core.windows import Delta, Totals
 from celery_breaker.engine.background import Background
+from celery_breaker.engine.leases import Leases
 from celery_breaker.engine.news import isolated
+from celery_breaker.engine.places import Places
 from celery_breaker.engine.recent import RecentFailures
 from celery_breaker.engine.view import Cell, Ticket
-from celery_breaker.engine.views import Views
 from celery_breaker.stores.base import Store
 
-__all__ = ["Outcome", "Registry", "retry_key"]
+__all__ = ["Outcome", "Registry"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Outcome:
     task_id: str = ""
 
 
-class Registry(Views):
+class Registry(Leases):
     """Views that are kept fresh, and outcomes that are reported, by a thread. Survives a fork with a thread of its own.
 
     Args:
@@ -121,31 +121,9 @@ class Registry(Views):
             self.reporter.wake()
 
     def enter(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
-        """See `Views.enter`; from the first use on, the thread keeps the view fresh."""
+        """See `Leases.enter`; from the first use on, the thread keeps the view fresh."""
         self.reporter.start()
         return super().enter(cell, ttl=ttl)
-
-    def retry_wait(self, cell: Cell) -> float | None:
-        """``None`` if one more retry is within the breaker's budget, and takes its place in it; else the seconds until
-        another may be. Two round trips, or none while the budget is known to be spent.
-        """
-        if (left := self.budget_spent(cell)) > 0:
-            return left
-        try:
-            allowed = allowance(self.totals(cell), cell.policy)
-            key, holder = retry_key(cell.name), self._new_holder()
-            lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=allowed.limit, ttl=allowed.ttl))
-        except Exception:
-            logger.exception("breaker %r: asking its retry budget failed", cell.name, extra={"breaker": cell.name})
-            return None
-        if lease:
-            return None
-        cell.spent_until = self.clock() + min(lease.free_in, tending.ASK_AGAIN)
-        return lease.free_in
-
-    def budget_spent(self, cell: Cell) -> float:
-        """Seconds for which the retry budget is known to be spent; 0 if it may not be. From memory."""
-        return max(0.0, cell.spent_until - self.clock())
 
     # --- the reporter's round -----------------------------------------------------------------------------------
 
@@ -155,7 +133,9 @@ class Registry(Views):
         if self._epoch != self.link.epoch:
             self._epoch = self.link.epoch
             self._refresh_at = 0.0
-        hints, self._hints = self._hints, set()
+        hints = []
+        while self._hints:  # other threads add to it meanwhile
+            hints.append(self._hints.pop())
         if self.clock() >= self._refresh_at:
             self.refresh()
             self._refresh_at = self.clock() + self._refresh
@@ -335,12 +315,8 @@ class Registry(Views):
         self.reporter = Background(self.work, name="celery-breaker-reporter")
         for cell in self.cells.values():
             cell.ticket = Ticket(cell, generation=cell.record.generation, epoch=self._epoch_of(cell))
+            cell.places = Places()  # those there were are the parent's
             cell.passing = cell.known = False  # the first use reads the store, and starts the thread
-
-
-def retry_key(name: str) -> str:
-    """The lease under which a breaker's retries hold their places."""
-    return f"{name}:retries"
 
 
 _registries: weakref.WeakSet[Registry] = weakref.WeakSet()

@@ -53,7 +53,7 @@ class Cell:
         spent_until: process clock until which the retry budget is spent, as far as is known.
         places: those on the ramp that this process has taken.
         applied_at: process clock at which the record was last set; before all time if it never was.
-        used_at: process clock at which the reporter last saw an outcome.
+        used_at: process clock at which the reporter last saw an outcome, or somebody asked for the status.
         pinned: never dropped, however long it is idle.
         shared: the record as the fleet's store last had it; ``None`` if this process never saw it there.
     """

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from celery_breaker.clock import Clock, monotonic
-from celery_breaker.core import machine, ramp, tending
+from celery_breaker.core import machine
 from celery_breaker.core.deferrals import FLOOR
 from celery_breaker.core.events import Change, change_between
 from celery_breaker.core.journal import Book, Entry, decode_entry, encode_entry, entry_of
@@ -29,12 +29,12 @@ from celery_breaker.errors import ConfigurationError
 from celery_breaker.stores.base import Store
 from celery_breaker.stores.memory import MemoryStore
 
-__all__ = ["Views", "permit_key"]
+__all__ = ["Views"]
 
 logger = logging.getLogger(__name__)
 
 _IDLE = 600.0
-"""Seconds without an outcome after which a closed breaker is no longer followed."""
+"""Seconds without an outcome, or a look, after which a closed breaker is no longer followed."""
 
 _SWAP_TRIES = 16
 """A swap is tried again only when somebody else's succeeded, so this many losses in a row mean trouble."""
@@ -87,6 +87,7 @@ class Views:
         self._lock = threading.Lock()
         self._applying = threading.Lock()
         self._private: MemoryStore | None = None
+        self._tidy_at = clock() + _IDLE
         self.link = Link(store, clock=clock, views=lambda: [cell.record for cell in self._cells()], meter=self.meters)
         if isinstance(store, MemoryStore):
             self.link.heard(store.now())
@@ -107,11 +108,13 @@ class Views:
         """
         cell = self.cells.get(name)
         if cell is None:
-            policy = self._declared.get(check_name(name)) or self._usable(self._policy_of(name))
+            policy, now = self._declared.get(check_name(name)) or self._usable(self._policy_of(name)), self.clock()
             with self._lock:
                 cell = self.cells.get(name)
                 if cell is None:
-                    cell = Cell(name, policy, at=self.clock())
+                    if now >= self._tidy_at:  # a process that only shows breakers has no thread that would do it
+                        self._drop_idle(now)
+                    cell = Cell(name, policy, at=now)
                     cell.ticket = Ticket(cell, generation=0, epoch=self._epoch_of(cell))
                     self.cells[name] = cell
                     self._hints.add(name)
@@ -154,18 +157,14 @@ class Views:
         seconds = machine.retry_after(cell.record, self.link.now())
         return FLOOR if seconds == 0 else seconds
 
-    def full(self, cell: Cell) -> bool:
-        """Whether all permits, or places, are known to be taken; no reason to refuse what was sent to get one."""
-        return self.clock() < cell.full_until
-
     # --- round trips: bounded by the store's timeout, and never on a hot path --------------------------------------
 
-    def refresh(self, names: Iterable[str] | None = None) -> None:
-        """Read the records of these breakers, or of all that are followed."""
+    def refresh(self, names: Iterable[str] | None = None) -> list[Cell]:
+        """Read the records of these breakers, or of all that are followed; their views, in order."""
         started = self.clock()
         cells = self._followed(started) if names is None else [self.cell(name) for name in names]
         shared = [cell for cell in cells if cell.policy.scope == "fleet"]
-        snapshot = self.link.run(lambda store: store.read([cell.name for cell in shared]))
+        snapshot, epoch = self.link.ask(lambda store: store.read([cell.name for cell in shared]))
         self.link.heard(snapshot.now)
         self.read_at = started
         for cell in shared:
@@ -175,22 +174,29 @@ class Views:
             if cell.shared is not None and _lost(record, cell.shared) and self.link.connected:
                 self._restore(cell, cell.shared, expected=record.version)
             elif not cell.known or record != cell.record or cell.ticket.epoch != self._epoch_of(cell):
-                self._learn(cell, record)
+                self._learn(cell, record, epoch=epoch)
         for cell in cells:
             cell.known = True
+        return cells
 
     def _followed(self, now: float) -> list[Cell]:
-        """Views in use; idle ones are dropped, and made again at the next use."""
+        """Views in use."""
         with self._lock:
-            for cell in list(self.cells.values()):
-                if now - cell.used_at > _IDLE and _plain(cell.record) and not cell.pinned:
-                    cell.passing = False
-                    del self.cells[cell.name]
-                    for store in (self.link.shared, self._private):
-                        if isinstance(store, MemoryStore):  # nobody else would ever forget it there
-                            store.forget(cell.name)
-                    self._dropped(cell)
+            self._drop_idle(now)
             return list(self.cells.values())
+
+    def _drop_idle(self, now: float) -> None:
+        """Drop the views that are not in use, which are made again at the next use; the caller holds the lock."""
+        self._tidy_at = now + _IDLE
+        for cell in list(self.cells.values()):
+            if now - cell.used_at > _IDLE and _plain(cell.record) and not cell.pinned:
+                cell.passing = False
+                del self.cells[cell.name]
+                self._hints.discard(cell.name)
+                for store in (self.link.shared, self._private):
+                    if isinstance(store, MemoryStore):  # nobody else would ever forget it there
+                        store.forget(cell.name)
+                self._dropped(cell)
 
     def _restore(self, cell: Cell, lost: Record, *, expected: int) -> None:
         """The store was emptied: put back what it last had, or a generation would begin anew under calls in flight.
@@ -200,8 +206,9 @@ class Views:
         logger.warning(
             "breaker %r: the store lost its record; written back as %s", cell.name, lost.state, extra=about(lost)
         )
-        if self._store_of(cell, lambda store: store.swap(lost, expected=expected)):
-            self._apply(cell, replace(lost, version=expected + 1))
+        done, epoch = self.link.ask(lambda store: store.swap(lost, expected=expected))
+        if done:
+            self._apply(cell, replace(lost, version=expected + 1), epoch=epoch)
         else:
             self._hints.add(cell.name)
 
@@ -211,6 +218,8 @@ class Views:
             cell = self.cells.pop(name, None)
             if cell is not None:
                 cell.passing = False
+        if self._private is not None:
+            self._private.forget(name)
         self.link.run(lambda store: store.forget(name))
 
     def change(self, cell: Cell, step: Callable[[Record, float], Record], *, by: str = "") -> Record:
@@ -227,104 +236,21 @@ class Views:
             after = step(before, now)
             if after is before:
                 return before
-            if self._store_of(cell, lambda store, b=before, a=after: store.swap(a, expected=b.version)):  # type: ignore[misc]
+            won, epoch = self._ask(cell, lambda store, b=before, a=after: store.swap(a, expected=b.version))  # type: ignore[misc]
+            if won:
                 after = replace(after, version=before.version + 1)
-                self._apply(cell, after)
+                self._apply(cell, after, epoch=epoch, written=True)
                 if change := change_between(before, after, at=now):
                     self._announce(replace(change, by=by) if by else change)
                 return after
             started = self.clock()
-            snapshot = self._store_of(cell, lambda store: store.read([cell.name]))
+            snapshot, epoch = self._ask(cell, lambda store: store.read([cell.name]))
             if cell.applied_at <= started:  # else another thread has seen more since
-                self._learn(cell, snapshot.records[cell.name])
+                self._learn(cell, snapshot.records[cell.name], epoch=epoch)
         logger.error(
             "breaker %r: gave up a change after %d lost swaps", cell.name, _SWAP_TRIES, extra=about(cell.record)
         )
         return cell.record
-
-    def win_permit(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
-        """Lease one of the permits of this half-open generation; a ticket that carries it, or ``None``.
-
-        A permit is given back after its outcome has moved the record, so one that is won by a view which has not heard
-        of that yet may be of a generation that is over: only a look at the record after the lease tells.
-        """
-        if cell.record.state is not State.HALF_OPEN:
-            return None  # its interval ended a moment ago: no permit before somebody has half-opened it
-        if (ticket := self._lease_permit(cell, ttl=ttl or cell.policy.probe_lease)) is None:
-            return None
-        self.refresh([cell.name])
-        if cell.record.generation == ticket.generation:
-            self.meters.permitted(cell.name)
-            return ticket
-        self.give_back(ticket)
-        return cell.ticket if self.admission(cell) is machine.Admission.ADMIT else None
-
-    def permit_free(self, cell: Cell) -> bool:
-        """Whether a permit of this half-open generation could be had now; takes one for a moment to find out."""
-        if (ticket := self._lease_permit(cell, ttl=1.0)) is None:
-            return False
-        self.give_back(ticket)
-        return True
-
-    def _lease_permit(self, cell: Cell, *, ttl: float) -> Ticket | None:
-        """One of the permits of the generation that this view shows, whether that still lasts or not."""
-        ticket = Ticket(
-            cell,
-            generation=cell.record.generation,
-            epoch=self._epoch_of(cell),
-            permit=self._new_holder(),
-        )
-        key, holder, limit = permit_key(cell.name, ticket.generation), str(ticket.permit), cell.policy.half_open_calls
-        lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=limit, ttl=ttl))
-        if lease:
-            return ticket
-        if cell.ticket.generation == ticket.generation:
-            cell.full_until = self.clock() + min(lease.free_in, tending.ASK_AGAIN)
-        return None
-
-    def enter(self, cell: Cell, *, ttl: float | None = None) -> Ticket | None:
-        """A ticket by whatever way the breaker allows now, winning a permit if that is what it takes."""
-        if not cell.known:
-            self.refresh([cell.name])
-        if cell.policy.health_check is None and machine.due(cell.record, self.link.now()):
-            self.refresh([cell.name])
-            self.change(cell, lambda record, now: machine.half_opened(record, now=now))
-        said = self.admission(cell)
-        if said is machine.Admission.ADMIT:
-            return cell.ticket
-        if said is machine.Admission.PLACE:
-            return cell.ticket if self.take_place(cell) or self._lease_places(cell) else None
-        return self.win_permit(cell, ttl=ttl) if said is machine.Admission.PERMIT else None
-
-    def take_place(self, cell: Cell) -> bool:
-        """Take one of the places on the ramp that this process has, from memory."""
-        return cell.places.take(self.clock())
-
-    def _new_holder(self) -> str:
-        """A name under which nobody holds a place in a lease yet."""
-        return f"{self.worker}:{os.urandom(8).hex()}"
-
-    def _lease_places(self, cell: Cell) -> bool:
-        """Take a share of the fleet's places on the ramp, and one of these; a round trip."""
-        if self.full(cell):
-            return False
-        share = ramp.fresh(cell.record, cell.policy, now=self.link.now())
-        key, holder = f"{cell.name}:ramp", self._new_holder()
-        until = self.clock() + share.seconds
-        lease = self._store_of(cell, lambda store: store.lease(key, holder, limit=share.limit, ttl=share.seconds))
-        if lease:
-            cell.places.add(share.size, until=until)
-            return self.take_place(cell)
-        cell.full_until = self.clock() + lease.free_in
-        return False
-
-    def give_back(self, ticket: Ticket) -> None:
-        """End the lease of a permit, if the ticket has one."""
-        if ticket.permit is not None:
-            key, holder = permit_key(ticket.cell.name, ticket.generation), ticket.permit
-            self._store_of(ticket.cell, lambda store: store.release(key, holder))
-            if ticket.cell.ticket.generation == ticket.generation:
-                ticket.cell.full_until = float("-inf")
 
     def totals(self, cell: Cell) -> Totals:
         """What the window of the present generation adds up to."""
@@ -341,11 +267,15 @@ class Views:
 
     def _store_of(self, cell: Cell, operation: Callable[[Store], _T]) -> _T:
         """Run on the shared store, or on this process's own for a breaker of scope "worker"."""
+        return self._ask(cell, operation)[0]
+
+    def _ask(self, cell: Cell, operation: Callable[[Store], _T]) -> tuple[_T, int]:
+        """As `_store_of`, and the epoch of the store that answered."""
         if cell.policy.scope == "worker":
             if self._private is None:
                 self._private = MemoryStore(self.link.now)
-            return operation(self._private)
-        return self.link.run(operation)
+            return operation(self._private), self._epoch_of(cell)
+        return self.link.ask(operation)
 
     def current(self, cell: Cell) -> bool:
         """Whether this view is of the store that is meant to keep it, and not of what stands in for that one."""
@@ -357,22 +287,30 @@ class Views:
         """The epoch of the store that keeps this breaker; a breaker of scope "worker" never leaves its own."""
         return self.link.epoch if cell.policy.scope == "fleet" else 0
 
-    def _apply(self, cell: Cell, record: Record) -> None:
+    def _apply(self, cell: Cell, record: Record, *, epoch: int, written: bool = False) -> None:
+        """Have this record in view.
+
+        Args:
+            epoch: of the store that has it.
+            written: this thread wrote it; another one may have seen what came after.
+        """
         with self._applying:
             before = cell.record
+            if written and cell.ticket.epoch == epoch and before.version > record.version:
+                return
             if record.tuning != before.tuning:
                 cell.follow(_tuned(cell, record))
-            cell.apply(record, epoch=self._epoch_of(cell), at=self.clock())
-            if self.link.connected:
+            cell.apply(record, epoch=epoch, at=self.clock())
+            if self.link.connected and epoch == self._epoch_of(cell):
                 cell.shared = record
         if before != record:
             for watcher in self.watchers:
                 isolated(watcher, cell, before)
 
-    def _learn(self, cell: Cell, record: Record) -> None:
+    def _learn(self, cell: Cell, record: Record, *, epoch: int) -> None:
         """Take over what another process wrote."""
         log_learned(cell.record, record)
-        self._apply(cell, record)
+        self._apply(cell, record, epoch=epoch)
 
     def note(self, name: str, book: Book, entries: Sequence[Entry]) -> None:
         """Add to a breaker's journal."""
@@ -390,11 +328,6 @@ class Views:
         for listener in self.listeners:
             isolated(listener, change)
         isolated(self.note, change.name, Book.HISTORY, [entry_of(change, by=self.worker)])
-
-
-def permit_key(name: str, generation: int) -> str:
-    """The lease under which a generation's permits are held."""
-    return f"{name}:{generation}:permit"
 
 
 def _plain(record: Record) -> bool:

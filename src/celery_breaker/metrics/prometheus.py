@@ -151,6 +151,9 @@ class Served:
 
     Attributes:
         port: the number.
+
+    Example:
+        See `serve`.
     """
 
     def __init__(self, collector: BreakerCollector, port: int, address: str) -> None:

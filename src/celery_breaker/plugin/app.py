@@ -17,13 +17,16 @@ from celery_breaker.core.events import Change
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import State
 from celery_breaker.engine.registry import Registry
-from celery_breaker.plugin import exports, parking_amqp, parking_local, parking_redis, signals
-from celery_breaker.plugin.bus import Bus, has_fanout, hints
+from celery_breaker.plugin import exports, signals
+from celery_breaker.plugin.bus.bus import Bus, has_fanout, hints
+from celery_breaker.plugin.bus.peers import BusPeers
+from celery_breaker.plugin.declared.policies import Policies, collect
 from celery_breaker.plugin.fleet import AppFleet
-from celery_breaker.plugin.parking import Lot, PortableLot
-from celery_breaker.plugin.peers import BusPeers
-from celery_breaker.plugin.policies import Policies, collect
-from celery_breaker.plugin.yard import AppYard
+from celery_breaker.plugin.parking import amqp as parking_amqp
+from celery_breaker.plugin.parking import local as parking_local
+from celery_breaker.plugin.parking import redis as parking_redis
+from celery_breaker.plugin.parking.lot import Lot, PortableLot
+from celery_breaker.plugin.parking.yard import AppYard
 from celery_breaker.settings import Derived, Settings, derive_store
 from celery_breaker.status import Desk
 from celery_breaker.stores.memory import MemoryStore
@@ -52,6 +55,11 @@ class AppBreakers:
 
     Attributes:
         on_forget: called when what was made of the settings is dropped.
+
+    Example:
+        In a shell of the project::
+
+            breakers_of(app).derived.why  # "the results backend is Redis"
     """
 
     def __init__(self, app: Celery) -> None:
@@ -166,7 +174,7 @@ class AppBreakers:
 
     @property
     def desk(self) -> Desk:
-        """Where breakers are seen and steered; a new one each time, on the one registry."""
+        """Where breakers are seen and steered; a new one each time, on one registry. Raises `ConfigurationError`."""
         derived = self.derived
         return Desk(
             self.registry,
@@ -186,7 +194,7 @@ class AppBreakers:
         if parking_amqp.serves(connection):
             return parking_amqp.AmqpLot(self.app)
         if connection.transport.driver_type == "sqs":
-            from celery_breaker.plugin.parking_sqs import SqsLot  # where boto is installed
+            from celery_breaker.plugin.parking.sqs import SqsLot  # where boto is installed
 
             return SqsLot(self.app)
         return parking_local.LocalLot(self.app) if parking_local.serves(connection) else PortableLot(self.app)

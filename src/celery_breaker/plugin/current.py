@@ -15,7 +15,7 @@ from celery_breaker.status import default as desks
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.app import AppBreakers
-    from celery_breaker.plugin.rehearsal import AppHouse
+    from celery_breaker.plugin.rehearsal.house import AppHouse
     from celery_breaker.status import Desk
 
 __all__: list[str] = []
@@ -66,7 +66,7 @@ def _house_of(app: object) -> AppHouse | None:
     wanted = _current_app() if app is None else getattr(app, "_get_current_object", lambda: app)()
     if not isinstance(wanted, Celery):
         return None
-    from celery_breaker.plugin.rehearsal import house_of_app
+    from celery_breaker.plugin.rehearsal.house import house_of_app
 
     return house_of_app(wanted)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from celery_breaker.plugin.bus import has_fanout
+from celery_breaker.plugin.bus.bus import has_fanout
 from celery_breaker.status import WorkerSeen
 
 if TYPE_CHECKING:

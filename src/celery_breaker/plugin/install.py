@@ -12,8 +12,10 @@ from celery import _state as celery_state
 from celery import signals as celery_signals
 
 from celery_breaker.engine.registry import close_all
-from celery_breaker.plugin import current, front, tend  # noqa: F401  (`current` knows whose are meant)
-from celery_breaker.plugin.tend import TEND
+from celery_breaker.plugin import current  # noqa: F401  (knows from now on whose breakers are meant)
+from celery_breaker.plugin.agent import tend
+from celery_breaker.plugin.agent.tend import TEND
+from celery_breaker.plugin.publishing import front
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -29,7 +31,7 @@ def install(app: Celery) -> None:
     if app in _installed:
         return
     _installed.add(app)
-    from celery_breaker.plugin.bootsteps import ConsumerStep, PauseStep, WorkerStep, on_worker_shutdown
+    from celery_breaker.plugin.worker.bootsteps import ConsumerStep, PauseStep, WorkerStep, on_worker_shutdown
 
     celery_signals.worker_shutdown.connect(on_worker_shutdown, dispatch_uid="celery_breaker")
     app.steps["worker"].add(WorkerStep)

@@ -10,8 +10,8 @@ from celery.worker import state as worker_state
 
 from celery_breaker.engine.news import isolated
 from celery_breaker.plugin import waker
-from celery_breaker.plugin.parking import origin_queue
-from celery_breaker.plugin.parking_redis import forget_locally
+from celery_breaker.plugin.parking.lot import origin_queue
+from celery_breaker.plugin.parking.redis import forget_locally
 
 if TYPE_CHECKING:
     from kombu import Message, Queue

@@ -18,7 +18,8 @@ class BreakerTask(SignedTask[P, R_co]):
     """A task behind one or more breakers. Serves as ``base=``, as a mixin, and as ``Celery(task_cls=…)``.
 
     Workers gate the task in their main process; called directly or eagerly, it runs like any other. A task that
-    names no breaker is not touched and costs nothing.
+    names no breaker is not touched and costs nothing. A name or an option that cannot work stops the worker at start,
+    with a `ConfigurationError`.
 
     To type checkers such a task takes any arguments, unless its base says which: ``base=BreakerTask[[str], None]``,
     which is `BreakerTask` at run time.

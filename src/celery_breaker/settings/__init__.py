@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, object] = {
 """Every setting with its default. With Django each is written ``CELERY_…`` in capitals."""
 
 _SECONDS = ("breaker_store_timeout", "breaker_refresh_interval", "breaker_tend_interval")
+_SWITCHES = ("breaker_bus", "breaker_opentelemetry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,11 @@ class Settings:
             value = values[name]
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
                 raise ConfigurationError(f"{name}={value!r} must be a number of seconds above 0")
+        for name in _SWITCHES:
+            if not isinstance(values[name], bool):  # "false" would be true
+                raise ConfigurationError(f"{name}={values[name]!r} must be True or False")
+        if not isinstance(values["breaker_store_prefix"], str):
+            raise ConfigurationError(f"breaker_store_prefix={values['breaker_store_prefix']!r} must be a text")
         check_on_publish(values["breaker_on_publish"])
         port = values["breaker_metrics_port"]
         if port is not None and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):

@@ -26,6 +26,11 @@ class Action:
     Attributes:
         by: who ordered it.
         done: whether it was carried out a moment ago, where doing it again would be another change.
+
+    Example:
+        A desk carries it out, atomically::
+
+            current_desk().act("smtp", actions.close(by="eve", reason="the provider says it is fixed"))
     """
 
     step: Callable[[Record, float], Record]
@@ -35,7 +40,14 @@ class Action:
 
 
 def once(action: Action) -> Action:
-    """The same for an order that many processes are given: whoever comes second within ten seconds changes nothing."""
+    """The same for an order that many processes are given: whoever comes second within ten seconds changes nothing.
+
+    Example:
+        >>> order = once(force(Mode.DISABLED, by="eve"))
+        >>> obeyed = order.step(Record(name="smtp"), 0.0)
+        >>> order.step(obeyed, 1.0) is obeyed
+        True
+    """
     return replace(action, step=lambda record, now: record if action.done(record, now) else action.step(record, now))
 
 
@@ -66,16 +78,28 @@ def force(mode: Mode, *, by: str, reason: str = "", expires_in: float | None = N
 
 
 def auto(*, by: str = "") -> Action:
-    """Lift the override."""
+    """Lift the override.
+
+    Example:
+        >>> forced = force(Mode.DISABLED, by="eve").step(Record(name="smtp"), 0.0)
+        >>> str(auto(by="eve").step(forced, 1.0).mode)
+        'auto'
+    """
     return Action(
-        lambda record, now: machine.override(record, Mode.AUTO, now=now) if record.override else record,
+        lambda record, now: machine.override(record, Mode.AUTO, now=now),
         lambda record: record.mode is Mode.AUTO,
         by,
     )
 
 
 def close(*, by: str, reason: str = "") -> Action:
-    """Close by hand."""
+    """Close by hand, lifting a forced opening; an early relapse still opens for longer than the first time.
+
+    Example:
+        >>> closed = close(by="eve").step(Record(name="smtp", state=State.OPEN, trips=3), 100.0)
+        >>> str(closed.state), closed.reason
+        ('closed', 'closed by eve')
+    """
     said = _said("closed", by, reason)
     return Action(
         lambda record, now: machine.close(record, now=now, reason=said),
@@ -85,7 +109,12 @@ def close(*, by: str, reason: str = "") -> Action:
 
 
 def reset(*, by: str, reason: str = "") -> Action:
-    """Back to a fresh breaker."""
+    """Back to a fresh breaker: closed, no override, no back-off, an empty window.
+
+    Example:
+        >>> reset(by="eve").step(Record(name="smtp", state=State.OPEN, trips=3), 100.0).trips
+        0
+    """
     said = _said("reset", by, reason)
 
     def done(record: Record, now: float) -> bool:
@@ -105,6 +134,10 @@ def tune(given: Mapping[str, Value], *, over: Policy, by: str) -> Action:
 
     Args:
         over: the app's own policy, which the whole of what is set must fit; the step raises `ConfigurationError`.
+
+    Example:
+        >>> tune({"max_failures": 3}, over=Policy(), by="eve").step(Record(name="smtp"), 0.0).tuning
+        (('max_failures', 3),)
     """
 
     def step(record: Record, now: float) -> Record:
@@ -116,7 +149,12 @@ def tune(given: Mapping[str, Value], *, over: Policy, by: str) -> Action:
 
 
 def untune(names: Iterable[str], *, by: str) -> Action:
-    """Go back to the app's own values of these options, or of all that are set if none is named."""
+    """Go back to the app's own values of these options, or of all that are set if none is named.
+
+    Example:
+        >>> untune([], by="eve").step(Record(name="smtp", tuning=(("max_failures", 3),)), 0.0).tuning
+        ()
+    """
     dropped = tuple(names) or None
     return Action(
         lambda record, now: machine.retuned(record, tuning.retuned(record.tuning, dropped=dropped)),

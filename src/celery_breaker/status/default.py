@@ -26,6 +26,11 @@ def current_desk() -> Desk:
 
     Raises:
         ConfigurationError: no app is loaded, or its settings cannot work.
+
+    Example:
+        In code that has imported the app::
+
+            refusing = [status.name for status in current_desk().statuses() if not status.admits]
     """
     if _provider is None or (desk := _provider()) is None:
         raise ConfigurationError("no Celery app is loaded; import yours, in the project's __init__.py for instance")

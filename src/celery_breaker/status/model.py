@@ -30,6 +30,12 @@ class Status:
         release_rate: releases per second that the agent allows itself at present.
         tuning: options that an operator has set over the app's policy.
         overdue: for how long the next probe has been due; 0 if none is. More than a few rounds: nobody tends.
+
+    Example:
+        From a desk::
+
+            [smtp] = current_desk().statuses(["smtp"])
+            print(smtp.state, smtp.retry_after, smtp.parked)
     """
 
     name: str
@@ -83,7 +89,14 @@ class Status:
 
 
 def urgent_first(statuses: Iterable[Status]) -> list[Status]:
-    """What refuses calls by itself, what is forced open, what else is overridden, what has parked tasks, the rest."""
+    """What refuses calls by itself, what is forced open, what else is overridden, what has parked tasks, the rest.
+
+    Example:
+        As ``celery breaker list`` has it::
+
+            for status in urgent_first(current_desk().statuses()):
+                print(status.name, status.state)
+    """
     return sorted(statuses, key=_urgency)
 
 
@@ -107,14 +120,16 @@ def status_of(
 
     Raises:
         ConfigurationError: a name cannot be a breaker's.
+
+    Example:
+        Of breakers without an app; with one, ask its desk::
+
+            [smtp] = status_of(registry, ["smtp"])
     """
-    wanted = list(names)
-    registry.refresh(wanted)
-    now = registry.link.now()
-    return [
-        _status(cell, now, (totals or registry.totals)(cell), (waiting or {}).get(cell.name))
-        for cell in map(registry.cell, wanted)
-    ]
+    cells, now, looked = registry.refresh(names), registry.link.now(), registry.clock()
+    for cell in cells:
+        cell.used_at = looked
+    return [_status(cell, now, (totals or registry.totals)(cell), (waiting or {}).get(cell.name)) for cell in cells]
 
 
 def remembered(registry: Registry) -> list[Status]:

@@ -12,7 +12,13 @@ __all__ = ["Catalogue", "Fleet", "ParkedTask", "Waiting", "WorkerSeen", "Yard"]
 
 
 class Catalogue(Protocol):
-    """Which breakers an app declares, and which tasks they guard."""
+    """Which breakers an app declares, and which tasks they guard.
+
+    Example:
+        The app's own::
+
+            current_desk().catalogue.guarded["mail.send"]
+    """
 
     @property
     def declared(self) -> Mapping[str, Policy]:
@@ -50,6 +56,11 @@ class ParkedTask:
         queue: where it goes back to.
         since: when it was parked, in seconds of the store's clock.
         deferrals: how often it was set aside so far.
+
+    Example:
+        The one that has waited longest::
+
+            [oldest] = current_desk().parked("smtp", count=1)
     """
 
     id: str
@@ -63,14 +74,27 @@ class ParkedTask:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in a parking queue: how many tasks, and since when (store's clock) the oldest, if that can be told."""
+    """What waits in a parking queue: how many tasks, and since when (store's clock) the oldest, if that can be told.
+
+    Example:
+        >>> Waiting(3).since is None
+        True
+    """
 
     size: int
     since: float | None = None
 
 
 class Yard(Protocol):
-    """The parking queues of an app's broker. Thread-safe; every method may raise `BrokerError`."""
+    """The parking queues of an app's broker. Thread-safe; every method may raise `BrokerError`.
+
+    Example:
+        How many are parked, of all breakers::
+
+            desk = current_desk()
+            waiting = desk.yard.look(desk.names(), patience=2.0)
+            print(sum(queue.size for queue in waiting.values()))
+    """
 
     def look(self, names: Iterable[str], *, patience: float) -> Mapping[str, Waiting]:
         """What waits, by breaker, as far as it could be seen within ``patience`` seconds. Raises nothing."""
@@ -102,6 +126,11 @@ class WorkerSeen:
         view_age: seconds since it last read the records.
         agent: whether it holds the agent lease.
         tended: seconds since it last tended; ``None`` if it never did.
+
+    Example:
+        Those that are on their own::
+
+            alone = [seen.name for seen in current_desk().fleet.workers(wait=1.0) or () if not seen.connected]
     """
 
     name: str
@@ -113,7 +142,14 @@ class WorkerSeen:
 
 
 class Fleet(Protocol):
-    """The workers of an app."""
+    """The workers of an app.
+
+    Example:
+        Whether anybody is there::
+
+            workers = current_desk().fleet.workers(wait=1.0)
+            print("cannot be asked" if workers is None else f"{len(workers)} online")
+    """
 
     def workers(self, *, wait: float) -> list[WorkerSeen] | None:
         """Those that answer within ``wait`` seconds; ``None`` where this transport cannot ask them. Raises nothing."""

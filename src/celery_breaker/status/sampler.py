@@ -49,6 +49,10 @@ class Seen:
         statuses: of all breakers, by name.
         workers: ``None`` if they cannot be asked.
         error: why the last look failed; empty if it did not. What was seen before then stays.
+
+    Example:
+        >>> Seen().number
+        0
     """
 
     number: int = 0
@@ -68,6 +72,13 @@ class Sampler:
         interval: seconds between two looks; more where one takes long.
         clock: of the process, in seconds.
         ask_workers: ask the workers too, now and then, over remote control.
+
+    Example:
+        For a board of your own::
+
+            sampler = Sampler(current_desk())
+            sampler.listen(lambda seen: board.show(seen.statuses, seen.error))
+            sampler.start()
     """
 
     def __init__(
@@ -79,6 +90,7 @@ class Sampler:
         self._ask_workers = ask_workers
         self._workers: tuple[WorkerSeen, ...] | None = None
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._seen = Seen()
         self._series: dict[str, Series] = {}
         self._totals: dict[str, Totals] = {}
@@ -129,8 +141,17 @@ class Sampler:
         took = self._clock() - started
         return max(0.05, self.interval - took, _REST * took)
 
+    def first(self) -> Seen:
+        """What was seen last; looks if nothing was, and waits for whoever is at it."""
+        with self._looking:
+            return self._seen if self._seen.number else self._look()
+
     def look(self) -> Seen:
-        """Look now, in this thread."""
+        """Look now, in this thread; one look follows another."""
+        with self._looking:
+            return self._look()
+
+    def _look(self) -> Seen:
         before = self._seen
         try:
             statuses = {status.name: status for status in self.desk.statuses(totals=self._window)}

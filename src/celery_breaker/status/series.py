@@ -12,7 +12,12 @@ __all__ = ["Point", "Series"]
 
 
 class Point(NamedTuple):
-    """What was seen at one moment; counts are of the window that ended then."""
+    """What was seen at one moment (seconds of the store's clock); counts are of the window that ended then.
+
+    Example:
+        >>> Point(at=100.0, calls=7, failures=5, slow=0, parked=0).failures
+        5
+    """
 
     at: float
     calls: int

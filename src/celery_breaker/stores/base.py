@@ -11,12 +11,30 @@ from celery_breaker.core.lease import Lease
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
 
-__all__ = ["Snapshot", "Store"]
+__all__ = ["JOURNAL_TTL", "Snapshot", "Store", "window_ttl"]
+
+JOURNAL_TTL = 30 * 86_400.0
+"""Seconds that a journal outlives its last entry."""
+
+
+def window_ttl(window: Window) -> float:
+    """Seconds that a window outlives its last call: an hour at the least, for count windows have no span in time.
+
+    Example:
+        >>> window_ttl(Window(60.0)), window_ttl(Window(86_400.0)), window_ttl(Window(100, by_calls=True))
+        (3600.0, 172800.0, 3600.0)
+    """
+    return 3600.0 if window.by_calls else max(3600.0, window.span * 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Records as of ``now`` by the store's clock; a name that was never written has a fresh record of version 0."""
+    """Records as of ``now`` by the store's clock; a name that was never written has a fresh record of version 0.
+
+    Example:
+        >>> Snapshot(100.0, {"smtp": Record(name="smtp")}).records["smtp"].version
+        0
+    """
 
     now: float
     records: Mapping[str, Record]
@@ -27,6 +45,16 @@ class Store(Protocol):
     (and nothing else) when the store cannot be reached or does not answer in time.
 
     Lua and SQL carry no thresholds and no transitions: what a total means is decided in ``core``.
+
+    Example:
+        >>> from celery_breaker.stores.url import open_store
+        >>> store = open_store("memory://")
+        >>> store.swap(Record(name="smtp", reason="a test"), expected=0)
+        True
+        >>> store.swap(Record(name="smtp", reason="who read before that"), expected=0)
+        False
+        >>> store.read(["smtp"]).records["smtp"].reason
+        'a test'
     """
 
     url: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -17,19 +18,13 @@ from celery_breaker.core.lease import Lease, leased
 from celery_breaker.core.record import Record, decode, encode
 from celery_breaker.core.windows import Delta, Totals, Window
 from celery_breaker.errors import StoreError
-from celery_breaker.stores.base import Snapshot
+from celery_breaker.stores.base import JOURNAL_TTL, Snapshot, window_ttl
 
 __all__ = ["CasStore", "Held", "Key", "Kind", "Loaded", "Values"]
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["record", "window", "lease", "history", "failures"]
-
-MINIMUM_TTL = 3600.0
-"""Seconds a window outlives its last call, at the least; count windows have no span in time."""
-
-JOURNAL_TTL = 30 * 86_400.0
-"""Seconds that a journal outlives its last entry."""
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 """Seconds before a write that lost against another is tried again."""
@@ -39,10 +34,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where a value is kept: what it is, and of which breaker or lease; its name is any text, some 250 characters."""
+    """Where a value is kept: what it is, and of which breaker or lease; its name is any text, some 250 characters.
+
+    Example:
+        >>> Key("record", "smtp").kind
+        'record'
+    """
 
     kind: Kind
     name: str
+
+    def hashed(self, prefix: str) -> str:
+        """SHA-256 of it and of what is before all keys: databases differ in what they take for the same text."""
+        return hashlib.sha256(f"{prefix}\0{self.kind}\0{self.name}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,10 @@ class Held:
     """A value as it was read; ``token`` marks this very write of it.
 
     No other write of the key ever has the same, not even after the value was removed and written anew.
+
+    Example:
+        >>> Held("a text", token=7).token
+        7
     """
 
     text: str
@@ -58,14 +66,25 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Values as of ``now`` by the database's clock, in seconds; keys without a value are left out."""
+    """Values as of ``now`` by the database's clock, in seconds; keys without a value are left out.
+
+    Example:
+        >>> Loaded(100.0, {}).values.get(Key("record", "smtp"))
+    """
 
     now: float
     values: Mapping[Key, Held]
 
 
 class Values(Protocol):
-    """What a database has to offer. Thread-safe; every method raises `StoreError`, and nothing else, when it fails."""
+    """What a database has to offer. Thread-safe; every method raises `StoreError`, and nothing else, when it fails.
+
+    Example:
+        How `CasStore` writes, whoever else does::
+
+            held = values.load([key]).values.get(key)
+            written = values.save(key, text, over=held, ttl=None)
+    """
 
     url: str
     """Where it is, without credentials; fit for logs."""
@@ -112,6 +131,13 @@ class CasStore:
 
     Raises:
         StoreError: from every method, when the database cannot be reached or fails.
+
+    Example:
+        A store of your own; ``MyValues`` has the methods of `Values`::
+
+            class MyStore(CasStore):
+                def __init__(self, url, prefix="celery-breaker"):
+                    super().__init__(MyValues(url, prefix))
     """
 
     def __init__(
@@ -143,19 +169,17 @@ class CasStore:
         held = self._values.load([key]).values.get(key)
         if self._record(key, held).version != expected:
             return False
-        data = encode(record).encode("utf-8", "backslashreplace").decode()  # half a surrogate, as JSON writes it
-        return self._values.save(key, f"{expected + 1} {data}", over=held, ttl=None)
+        return self._values.save(key, f"{expected + 1} {encode(record)}", over=held, ttl=None)
 
     def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
         """See `Store.tally`."""
         key = Key("window", name)
-        ttl = MINIMUM_TTL if window.by_calls else max(MINIMUM_TTL, window.span * 2)
 
         def step(held: Held | None, now: float) -> tuple[Totals, _Written | None]:
             counts = self._counts(key, held)
             totals = counts.tally(delta, window, generation=generation, worker=worker, now=now)
             changes = bool(delta.calls) and counts.generation == generation
-            return totals, _Written(counts.encode(), ttl) if changes else None
+            return totals, _Written(counts.encode(), window_ttl(window)) if changes else None
 
         return self._change(key, step)
 

@@ -20,6 +20,7 @@ from celery_breaker.clock import Clock, monotonic
 from celery_breaker.core.journal import Book
 from celery_breaker.core.merge import Mark, Said, news
 from celery_breaker.core.names import is_name
+from celery_breaker.core.record import LAST_TIME
 from celery_breaker.stores.message import MessageStore, Note
 
 __all__ = ["BEAT", "Conversation"]
@@ -298,6 +299,6 @@ def _entry(value: object) -> str:
 
 
 def _seconds(value: object) -> float:
-    if type(value) not in (int, float) or not abs(value) < 1e12:  # type: ignore[arg-type]
+    if type(value) not in (int, float) or not abs(value) < LAST_TIME:  # type: ignore[arg-type]
         raise ValueError("a time is none")
     return float(value)  # type: ignore[arg-type]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import threading
@@ -94,7 +93,7 @@ class DjangoValues:
 
     def load(self, keys: Sequence[Key]) -> Loaded:
         """See `Values.load`; a statement for each 500 keys, and the time is the last one's."""
-        ids = {self._id(key): key for key in keys}
+        ids = {key.hashed(self._prefix): key for key in keys}
         values: dict[Key, Held] = {}
 
         def work(cursor: Any) -> float:
@@ -114,7 +113,7 @@ class DjangoValues:
         """See `Values.save`."""
         token = int.from_bytes(os.urandom(8), "big") >> 1  # never that of a value which was removed meanwhile
         expires, age = ttl is not None, () if ttl is None else (ttl,)
-        row = self._id(key)
+        row = key.hashed(self._prefix)
 
         def work(cursor: Any) -> bool:
             try:
@@ -138,7 +137,7 @@ class DjangoValues:
 
     def drop(self, keys: Sequence[Key]) -> None:
         """See `Values.drop`."""
-        ids = [self._id(key) for key in keys]
+        ids = [key.hashed(self._prefix) for key in keys]
 
         def work(cursor: Any) -> None:
             for chunk in _chunks(ids):
@@ -198,7 +197,7 @@ class DjangoValues:
             asyncio.get_running_loop()
         except RuntimeError:
             return self._try(work, repeatable=repeatable)
-        with ThreadPoolExecutor(1) as elsewhere:
+        with ThreadPoolExecutor(1, thread_name_prefix="celery-breaker-django") as elsewhere:
             return elsewhere.submit(self._try, work, repeatable=repeatable).result()
 
     def _try(self, work: Callable[[Any], _T], *, repeatable: bool) -> _T:
@@ -275,10 +274,6 @@ class DjangoValues:
         elif took >= self._timeout:
             text = f"no answer within {self._timeout:g} s ({text})"
         return StoreError(f"{self.url}: {text}")
-
-    def _id(self, key: Key) -> str:
-        """A hash, since what a database takes for the same text depends on its collation."""
-        return hashlib.sha256(f"{self._prefix}\0{key.kind}\0{key.name}".encode()).hexdigest()
 
 
 class _Line:
@@ -362,7 +357,7 @@ def default_alias() -> str:
     if not apps.is_installed("django_celery_results"):
         return str(router.db_for_write(apps.get_model(APP, "StoredValue")))
     result = apps.get_model("django_celery_results", "TaskResult")()
-    result._state.db = router.db_for_write(type(result))
+    result._state.db = router.db_for_write(type(result))  # noqa: SLF001 -- which Django documents
     return str(router.db_for_write(apps.get_model(APP, "StoredValue"), instance=result))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -17,6 +17,9 @@ from celery_breaker.core.windows import Delta, Totals, Window
 from celery_breaker.stores.base import Snapshot
 
 __all__ = ["MemoryStore"]
+
+_SWEEP = 60.0
+"""Seconds between two looks for leases that have run out."""
 
 
 class MemoryStore:
@@ -37,7 +40,8 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._records: dict[str, Record] = {}
         self._counts: dict[str, Counts] = {}
-        self._leases: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self._leases: dict[str, dict[str, float]] = {}
+        self._sweep_at = 0.0
         self._books: dict[tuple[str, Book], deque[str]] = {}
 
     def read(self, names: Iterable[str]) -> Snapshot:
@@ -68,15 +72,24 @@ class MemoryStore:
         """See `Store.lease`."""
         now = self._clock()
         with self._lock:
-            answer, self._leases[key] = leased(self._leases[key], holder, limit=limit, ttl=ttl, now=now)
+            self._sweep(now)
+            answer, self._leases[key] = leased(self._leases.get(key, {}), holder, limit=limit, ttl=ttl, now=now)
             return answer
+
+    def _sweep(self, now: float) -> None:
+        """Generations pass, and with them the keys of their permits."""
+        if now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP
+            present = {key: {who: end for who, end in held.items() if end > now} for key, held in self._leases.items()}
+            self._leases = {key: held for key, held in present.items() if held}
 
     def release(self, key: str, holder: str) -> None:
         """See `Store.release`."""
         with self._lock:
-            self._leases[key].pop(holder, None)
-            if not self._leases[key]:
-                del self._leases[key]
+            held = self._leases.get(key, {})
+            held.pop(holder, None)
+            if not held:
+                self._leases.pop(key, None)
 
     def note(self, name: str, book: Book, entries: Sequence[str]) -> None:
         """See `Store.note`."""

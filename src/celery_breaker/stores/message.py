@@ -20,7 +20,7 @@ from celery_breaker.core.lease import Lease
 from celery_breaker.core.merge import Mark, Said, merge, news, written
 from celery_breaker.core.record import Record
 from celery_breaker.core.windows import Delta, Totals, Window
-from celery_breaker.stores.base import Snapshot
+from celery_breaker.stores.base import JOURNAL_TTL, Snapshot, window_ttl
 
 __all__ = ["Alone", "MessageStore", "Note", "Peers"]
 
@@ -29,11 +29,12 @@ SETTLE = 0.08
 
 _LONGEST_LEASE = 86_400.0
 
-_KEPT = 3600.0
-"""Seconds that a window outlives its last call, at the least; count windows have no span in time."""
+_BOOKS_TTL = {Book.HISTORY: JOURNAL_TTL, Book.FAILURES: 86_400.0}
+"""Seconds that each book outlives its last entry: failures are of breakers that no agent may ever forget, for they have
+no record, and every process keeps all of them in memory."""
 
 _SWEEP = 60.0
-"""Seconds between two looks for windows and claims that are over."""
+"""Seconds between two looks for windows, books and claims that are over."""
 
 Note = Mapping[str, object]
 """What is told to the peers; JSON values."""
@@ -104,7 +105,7 @@ class MessageStore:
       that cannot hear each other in that moment both hold it: one call too many each, at the most.
     - `now` is this machine's wall clock: a clock that is 2 s behind has its breakers probed 2 s late by itself, and
       those that it opens 2 s early by the others.
-    - A journal is what this process has noted, and heard others note, since it began.
+    - A journal is what this process has noted, and heard others note, since it began; failures are kept for a day.
     - What is forgotten is forgotten by all who hear of it and have not called it for an hour; others bring it back.
 
     Args:
@@ -131,7 +132,7 @@ class MessageStore:
         self._counts: dict[str, tuple[Counts, float]] = {}  # and until when they are worth keeping
         self._sweep_at = 0.0
         self._claims: dict[str, dict[str, Claim]] = {}
-        self._books: dict[tuple[str, Book], deque[str]] = {}
+        self._books: dict[tuple[str, Book], tuple[deque[str], float]] = {}  # and until when they are worth keeping
 
     def connect(self, peers: Peers) -> None:
         """Have these peers from now on."""
@@ -154,8 +155,7 @@ class MessageStore:
             counts, _ = self._counts.get(name) or (Counts(), 0.0)
             totals = counts.tally(delta, window, generation=generation, worker=worker, now=now)
             if delta.calls:
-                span = 0.0 if window.by_calls else window.span
-                self._counts[name] = counts, now + max(_KEPT, 2 * span)
+                self._counts[name] = counts, now + window_ttl(window)
             return totals
 
     def swap(self, record: Record, *, expected: int) -> bool:
@@ -204,7 +204,8 @@ class MessageStore:
         """See `Store.notes`."""
         self._peers.reach()
         with self._lock:
-            return list(self._books.get((name, book), ()))
+            entries, _ = self._books.get((name, book), ((), 0.0))
+            return list(entries)
 
     def names(self) -> list[str]:
         """See `Store.names`."""
@@ -283,8 +284,12 @@ class MessageStore:
 
     def noted(self, name: str, book: Book, entries: Sequence[str]) -> None:
         """Entries for a journal, a peer's or this process's own."""
+        now = self._clock()
         with self._lock:
-            self._books.setdefault((name, book), deque(maxlen=book.keep)).extendleft(entries)
+            self._sweep(now)
+            kept, _ = self._books.get((name, book)) or (deque[str](maxlen=book.keep), 0.0)
+            kept.extendleft(entries)
+            self._books[name, book] = kept, now + _BOOKS_TTL[book]
 
     def _close_books(self, name: str) -> None:
         for book in Book:
@@ -353,6 +358,7 @@ class MessageStore:
         kept = {key: present(claims, now) for key, claims in self._claims.items()}
         self._claims = {key: claims for key, claims in kept.items() if claims}
         self._counts = {name: counts for name, counts in self._counts.items() if counts[1] > now}
+        self._books = {key: book for key, book in self._books.items() if book[1] > now}
 
 
 def _others(claims: dict[str, Claim]) -> dict[str, Claim]:

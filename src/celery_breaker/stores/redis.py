@@ -13,7 +13,7 @@ from celery_breaker.core.lease import Lease
 from celery_breaker.core.record import Record, decode, encode
 from celery_breaker.core.windows import Delta, Totals, Window
 from celery_breaker.errors import StoreError
-from celery_breaker.stores.base import Snapshot
+from celery_breaker.stores.base import JOURNAL_TTL, Snapshot, window_ttl
 from celery_breaker.stores.redis_clients import FAILURES, Client, NoScriptError, open_client
 from celery_breaker.stores.redis_urls import target
 
@@ -27,12 +27,6 @@ _READ_AT_ONCE = 1000
 """Keys per script call, below Lua's limit on unpacked values."""
 
 _SCRIPTS = ("read", "tally", "swap", "lease", "note")
-
-_JOURNAL_TTL = 30 * 86_400
-"""Seconds that a journal outlives its last entry."""
-
-_MINIMUM_TTL = 3600
-"""Seconds a window outlives its last call, at the least; count windows have no span in time."""
 
 
 class RedisStore:
@@ -147,13 +141,13 @@ class RedisStore:
 
     def tally(self, name: str, delta: Delta, window: Window, *, generation: int, worker: str) -> Totals:
         """See `Store.tally`."""
-        ttl = _MINIMUM_TTL if window.by_calls else max(_MINIMUM_TTL, int(window.span * 2))
         seconds, micros, calls, failures, slow, streak, *seen = self._call(
             self._tally,
             self._key(name, "window"),
             [
                 *(window.span, window.buckets, int(window.by_calls), generation, worker),
-                *(delta.calls, delta.failures, delta.slow, delta.streak, int(delta.unbroken), ttl),
+                *(delta.calls, delta.failures, delta.slow, delta.streak, int(delta.unbroken)),
+                int(window_ttl(window)),
             ],
         )
         workers: dict[str, int] = {}
@@ -186,7 +180,7 @@ class RedisStore:
 
     def note(self, name: str, book: Book, entries: Sequence[str]) -> None:
         """See `Store.note`."""
-        self._call(self._note, self._key(name, str(book)), [book.keep, _JOURNAL_TTL, *entries])
+        self._call(self._note, self._key(name, str(book)), [book.keep, int(JOURNAL_TTL), *entries])
 
     def notes(self, name: str, book: Book) -> list[str]:
         """See `Store.notes`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import threading
@@ -41,7 +40,7 @@ table = sa.Table(
     # Databases differ in which names they take for equal (case, accents, blanks), and in how long a key may be.
     sa.Column("id", sa.String(64), primary_key=True, comment="SHA-256 of prefix, kind and name"),
     sa.Column("prefix", sa.Text, nullable=False),
-    sa.Column("kind", sa.String(10), nullable=False, comment="record, window or lease"),
+    sa.Column("kind", sa.String(10), nullable=False, comment="record, window, lease, history or failures"),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False, comment="a random number for each write"),
     sa.Column("value", _LONG, nullable=False),
@@ -142,7 +141,7 @@ class _Values:
     # --- what CasStore asks for ---------------------------------------------------------------------------------------
 
     def load(self, keys: Sequence[Key]) -> Loaded:
-        ids = {self._id(key): key for key in keys}
+        ids = {key.hashed(self._prefix): key for key in keys}
         places = list(ids)
         values: dict[Key, Held] = {}
         now = 0.0
@@ -154,7 +153,7 @@ class _Values:
         return Loaded(now, values)
 
     def save(self, key: Key, text: str, *, over: Held | None, ttl: float | None) -> bool:
-        values = {"place": self._id(key), "new": random.getrandbits(63), "text": text, "ttl": ttl}
+        values = {"place": key.hashed(self._prefix), "new": random.getrandbits(63), "text": text, "ttl": ttl}
         if over is None:
             values |= {"prefix_": self._prefix, "kind_": key.kind, "name_": key.name}
             done = self._run(lambda connection: _inserted(connection, self._sql.insert, values))
@@ -167,7 +166,7 @@ class _Values:
 
     def drop(self, keys: Sequence[Key]) -> None:
         self.now()  # takes the loss of an idle connection upon itself: a removal done twice could hit what came between
-        values = {"ids": [self._id(key) for key in keys]}
+        values = {"ids": [key.hashed(self._prefix) for key in keys]}
         self._run(lambda connection: connection.execute(self._sql.drop, values))
 
     def names(self) -> list[str]:
@@ -183,9 +182,6 @@ class _Values:
 
     def close(self) -> None:
         self._engine.dispose()
-
-    def _id(self, key: Key) -> str:
-        return hashlib.sha256(f"{self._prefix}\0{key.kind}\0{key.name}".encode("utf-8", "surrogatepass")).hexdigest()
 
     def _sweep_now_and_then(self) -> None:
         """Remove what has run out, of every prefix. First looked for: a plain reading locks no rows of others."""

@@ -31,7 +31,10 @@ class Breakers:
         >>> app = Celery("example", set_as_current=False, breakers={"geo": {"recovery_timeout": 30}})
         >>> with in_memory(app) as breakers, breakers.forced("geo", "open"):
         ...     print(breakers.state("geo"))
+        ...     breakers.assert_nothing_deferred()
         open
+
+    Every method raises `UnknownBreakerError` for a name that no task, setting or record knows.
     """
 
     def __init__(self, houses: Sequence[House], *, clock: ManualClock | None = None) -> None:
@@ -90,8 +93,7 @@ class Breakers:
 
     def state(self, name: str) -> State:
         """The state in force: what is forced open is open."""
-        record, now = self._record(name)
-        return State.OPEN if machine.mode_at(record, now) is Mode.FORCED_OPEN else record.state
+        return machine.state_at(*self._record(name))
 
     def mode(self, name: str) -> Mode:
         """The mode in force."""

@@ -10,7 +10,13 @@ __all__ = ["Deferred", "Named", "Wanted", "listed"]
 
 
 class Named(Protocol):
-    """A task, of which its name is enough."""
+    """A task, of which its name is enough.
+
+    Example:
+        A task of Celery's, or anything with its name::
+
+            breakers.assert_deferred(send_mail, args=(7,))
+    """
 
     @property
     def name(self) -> str | None: ...
@@ -28,6 +34,10 @@ class Deferred:
         action: ``"park"``, or ``"retry"`` for one that would be sent again with an ETA.
         deferrals: how often it was set aside so far.
         queue: where it goes back to.
+
+    Example:
+        >>> str(Deferred(breaker="bank", task="shop.charge", id="7f3a", args=(7,), kwargs={}))
+        "shop.charge(7) by breaker 'bank'"
     """
 
     breaker: str

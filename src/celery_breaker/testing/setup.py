@@ -102,6 +102,17 @@ def attached(app: object | None = None) -> Iterator[Breakers]:
     """Use the breakers of an app (the current one, if none is given) where they are, with those who share them.
 
     For tests whose workers are processes of their own. Eager tasks pass the breakers too.
+
+    Raises:
+        ConfigurationError: this is no app, or its settings cannot work.
+
+    Example:
+        With a worker of another process, whose broker and store the test shares::
+
+            with attached(app) as breakers:
+                breakers.trip("bank")
+                check_out(7)
+                breakers.assert_deferred("shop.charge", args=(7,))
     """
     house = house_of(app)
     with house.gate():
@@ -113,7 +124,14 @@ def _houses(apps: tuple[object, ...]) -> list[House]:
 
 
 class Forced:
-    """What `forced` gives: a context manager, and a decorator of plain functions and of coroutine functions."""
+    """What `forced` gives: a context manager, and a decorator of plain functions and of coroutine functions.
+
+    Example:
+        As a decorator::
+
+            @forced("bank", "open", app=app)
+            def test_an_order_waits_while_the_bank_is_down(): ...
+    """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Breakers]]) -> None:
         self._make = make

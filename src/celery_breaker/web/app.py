@@ -15,9 +15,9 @@ from celery_breaker.status import Desk
 from celery_breaker.status.sampler import Sampler
 from celery_breaker.web import api, pages, problems
 from celery_breaker.web.console import Console
+from celery_breaker.web.frame import error_page
 from celery_breaker.web.guard import Guard
 from celery_breaker.web.options import WebOptions
-from celery_breaker.web.sheet import error_page
 
 __all__ = ["create_app"]
 

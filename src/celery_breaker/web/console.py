@@ -22,6 +22,11 @@ class Console:
     Attributes:
         owned: the sampler is this dashboard's, which starts and stops it.
         farewells: called as the server goes down, so that streams end; from the event loop.
+
+    Example:
+        What the dashboard saw last::
+
+            create_app(current_desk()).state.console.sampler.seen.statuses
     """
 
     desk: Desk
@@ -48,7 +53,7 @@ class Console:
     async def seen(self) -> Seen:
         """What was seen last; waits for the first look."""
         seen = self.sampler.seen
-        return seen if seen.number else await run_in_threadpool(self.sampler.look)
+        return seen if seen.number else await run_in_threadpool(self.sampler.first)
 
 
 def console_of(connection: HTTPConnection) -> Console:

@@ -45,6 +45,9 @@ class WebOptions:
     show_args: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("tokens", "hosts"):
+            if isinstance(getattr(self, name), str):  # each of its letters would be one
+                raise ConfigurationError(f"{name} is one text; it must be several, like ('one', 'other')")
         object.__setattr__(self, "users", dict(self.users))
         object.__setattr__(self, "tokens", tuple(self.tokens))
         object.__setattr__(self, "url_prefix", _prefix(self.url_prefix))

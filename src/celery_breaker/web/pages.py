@@ -17,17 +17,17 @@ from starlette.types import Scope
 
 from celery_breaker.status.sampler import Seen
 from celery_breaker.web.board import Query, query_of
+from celery_breaker.web.breaker_pages import BreakerPages
 from celery_breaker.web.console import Console
-from celery_breaker.web.crew import crew
-from celery_breaker.web.deeds import Deeds
 from celery_breaker.web.drawing import Drawing
+from celery_breaker.web.form_actions import FormActions
+from celery_breaker.web.frame import sheet
 from celery_breaker.web.live import Channels
-from celery_breaker.web.one import BreakerPages
 from celery_breaker.web.overview import overview
 from celery_breaker.web.problems import Problem
-from celery_breaker.web.sheet import sheet
 from celery_breaker.web.templating import STATIC, address
 from celery_breaker.web.wall import Wall
+from celery_breaker.web.workers import workers
 
 __all__ = ["routes"]
 
@@ -42,7 +42,7 @@ def routes(console: Console) -> list[BaseRoute]:
         Route("/breaker", one.breaker),
         Route("/parked", one.parked),
         Route("/workers", general.workers),
-        Route("/act", Deeds(console, wall, one).act, methods=["POST"]),
+        Route("/act", FormActions(console, wall, one).act, methods=["POST"]),
         Route("/live", general.live),
         Mount("/static", _Assets(directory=STATIC)),
     ]
@@ -100,19 +100,19 @@ class _Pages:
 
     async def workers(self, request: Request) -> Response:
         """Who is there."""
-        drawing = self._crew(await self._console.seen())
+        drawing = self._workers(await self._console.seen())
         part = drawing.html(self._desk.registry.link.now())
         return sheet(request, "workers.html", {"part": part}, here="workers", live="live?view=workers")
 
-    def _crew(self, seen: Seen) -> Drawing:
-        return crew(seen, tend_interval=self._desk.tend_interval)
+    def _workers(self, seen: Seen) -> Drawing:
+        return workers(seen, tend_interval=self._desk.tend_interval)
 
     async def live(self, request: Request) -> Response:
         """What is new on a page, as events."""
         seen = await self._console.seen()
         view = request.query_params.get("view", "overview")
         if view == "workers":
-            return self._channels.response(view, self._crew)
+            return self._channels.response(view, self._workers)
         if view == "breaker":
             name = request.query_params.get("name", "")
             if name not in seen.statuses:

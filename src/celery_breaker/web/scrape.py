@@ -23,6 +23,11 @@ def metrics_route(expose: Callable[[Sampler], Exposition]) -> BaseRoute:
 
     Args:
         expose: called once, with the dashboard's sampler; `celery_breaker.metrics.prometheus.exposing`.
+
+    Example:
+        In a project's own ASGI app::
+
+            create_app(current_desk(), routes=[metrics_route(exposing)])
     """
     made: list[Exposition] = []
 

@@ -44,8 +44,9 @@ class LeaseContract(StoreAccess):
         assert not store.lease("key", "b", limit=1, ttl=60)
 
     def test_a_lost_holder_s_place_comes_back(self, store: Store) -> None:
+        start = store.now()
         assert store.lease("key", "lost", limit=1, ttl=0.2)
-        assert not store.lease("key", "b", limit=1, ttl=60)
+        assert not store.lease("key", "b", limit=1, ttl=60) or store.now() >= start + 0.2
         eventually(lambda: store.lease("key", "b", limit=1, ttl=60), interval=0.02, timeout=5)
         assert not store.lease("key", "lost", limit=1, ttl=60)
 
@@ -83,9 +84,10 @@ class LeaseContract(StoreAccess):
         assert 55 < store.lease("key", "c", limit=1, ttl=60).free_in <= 60, "one more than the places has to go"
 
     def test_the_time_a_loser_is_told_is_enough(self, store: Store) -> None:
-        store.lease("key", "a", limit=1, ttl=0.3)
         start = store.now()
+        store.lease("key", "a", limit=1, ttl=0.3)
         told = store.lease("key", "b", limit=1, ttl=60).free_in
-        assert 0 < told <= 0.3
-        eventually(lambda: store.now() > start + told, interval=0.01)
+        when_told = store.now()
+        assert 0 < told <= 0.3 or when_told >= start + 0.3
+        eventually(lambda: store.now() > when_told + told, interval=0.01)
         assert store.lease("key", "b", limit=1, ttl=60)

@@ -112,6 +112,12 @@ class RecordContract(StoreAccess):
         assert store.swap(record, expected=0)
         assert read(store).reason == record.reason
 
+    def test_half_a_character_in_a_reason_is_kept(self, store: Store) -> None:
+        """A shell that speaks Latin-1 gives one to Python, and it must not seem that the store is out of reach."""
+        record = Record(name="smtp", reason="gesperrt f\udcfcr heute")
+        assert store.swap(record, expected=0)
+        assert read(store).reason == record.reason
+
     def test_every_breaker_with_a_record_is_listed_once(self, store: Store) -> None:
         for version in range(2):
             for name in ("a", "b"):

@@ -1,0 +1,1 @@
+"""The agent: tends breakers that are open, and brings back what is parked."""

@@ -1,0 +1,1 @@
+"""The bus: news between processes, over the broker, and what the message store says on one of its own."""

@@ -1,0 +1,1 @@
+"""``celery breaker doctor``: facts are gathered, then judged by pure checks."""

@@ -1,0 +1,1 @@
+"""Pausing: while a breaker refuses, its tasks' queues are not consumed."""

@@ -1,0 +1,1 @@
+"""Publishing for a breaker that is open, from a process that is no worker."""
