@@ -41,7 +41,7 @@ def contained() -> bool:
     return bool(_IMAGE)
 
 
-def node(kind: type[P]) -> type[P]:
+def node_of(kind: type[P]) -> type[P]:
     """The class to make a node of: `kind` itself, or where nodes are containers, the like that runs in one."""
     return cast("type[P]", type(kind.__name__, (Contained, kind), {})) if contained() else kind
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support.containers import node
+from tests.support.containers import node_of
 from tests.support.processes import free_port
 from tests.support.servers import RedisServer, new_redis, redis_executable
 from tests.support.waiting import eventually
@@ -100,7 +100,7 @@ def started_sentinels(folders: Folders, *args: str, count: int = 3, lines: tuple
         follow = ("--replicaof", "127.0.0.1", str(master.port))
         replica = started(new_redis(folders("replica"), *args, *_SYNC_AT_ONCE, *follow))
         quorum = count // 2 + 1
-        watch = [started(node(Sentinel)(folders("sentinel"), master, *lines, quorum=quorum)) for _ in range(count)]
+        watch = [started(node_of(Sentinel)(folders("sentinel"), master, *lines, quorum=quorum)) for _ in range(count)]
         found = Sentinels(master, replica, watch)
         found.wait_until_ready()
         yield found
@@ -198,10 +198,10 @@ def started_cluster(folders: Folders, *args: str, replicas: bool = False) -> Ite
     with ExitStack() as stack:
 
         def started() -> Node:
-            member = node(Node)(folders("node"), *args)
-            stack.callback(member.kill)
-            member.start()
-            return member
+            node = node_of(Node)(folders("node"), *args)
+            stack.callback(node.kill)
+            node.start()
+            return node
 
         cluster = Cluster([started() for _ in range(3)], [started() for _ in range(3 if replicas else 0)])
         cluster.form()

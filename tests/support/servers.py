@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
-from tests.support.containers import contained, node
+from tests.support.containers import contained, node_of
 from tests.support.processes import Process, free_port
 from tests.support.waiting import eventually
 
@@ -141,7 +141,7 @@ class RabbitMQServer(Server):
             # The start script then replaces itself by the Erlang VM, so that our child's pid is the server's.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
-        self._epmd = node(Process)(
+        self._epmd = node_of(Process)(
             [epmd, "-address", "127.0.0.1", "-port", str(epmd_port)],
             name=f"epmd of {name}",
             log=folder / "epmd.log",
@@ -246,13 +246,13 @@ def server_path() -> str:
 
 def new_redis(folder: Path, *args: str, appendonly: bool = False) -> RedisServer:
     """A started Redis; the caller stops it."""
-    return started(node(RedisServer)(folder, *args, executable=redis_executable(), appendonly=appendonly))
+    return started(node_of(RedisServer)(folder, *args, executable=redis_executable(), appendonly=appendonly))
 
 
 def new_rabbitmq(folder: Path) -> RabbitMQServer:
     """A started RabbitMQ; the caller stops it."""
     executable, epmd = rabbitmq_executables()
-    return started(node(RabbitMQServer)(folder, executable=executable, epmd=epmd))
+    return started(node_of(RabbitMQServer)(folder, executable=executable, epmd=epmd))
 
 
 def started(server: S) -> S:

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.containers import node
+from tests.support.containers import node_of
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 
@@ -172,7 +172,7 @@ def new_worker(
     name = f"worker-{next(_numbers)}"
     hostname = f"{name}@localhost"
     argv = worker_argv(hostname=hostname, app=app, **options)
-    return node(Worker)(argv, name=name, hostname=hostname, conf=conf, folder=folder, env=env, app_maker=app_maker)
+    return node_of(Worker)(argv, name=name, hostname=hostname, conf=conf, folder=folder, env=env, app_maker=app_maker)
 
 
 def worker_argv(
@@ -348,7 +348,7 @@ def beat_factory(worker_factory: WorkerFactory, tmp_path: Path) -> Callable[...,
     def make(conf: Mapping[str, Any], *args: str, app: str = APP, env: Mapping[str, str] | None = None) -> Process:
         name = f"beat-{next(_numbers)}"
         argv = celery_argv("beat", "--loglevel", "INFO", "--schedule", str(tmp_path / f"{name}.db"), *args, app=app)
-        beat = node(Process)(argv, name=name, log=tmp_path / f"{name}.log", env=environment(conf, env), cwd=tmp_path)
+        beat = node_of(Process)(argv, name=name, log=tmp_path / f"{name}.log", env=environment(conf, env), cwd=tmp_path)
         worker_factory.keep(beat)
         beat.start()
         beat.wait_for_log(r"beat: Starting", timeout=READY_TIMEOUT)
