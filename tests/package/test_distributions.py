@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from email.parser import Parser
 from pathlib import Path
 
 import pytest
@@ -69,12 +68,3 @@ def test_the_source_distribution_holds_what_the_tests_need(unpacked: Path) -> No
     run(unpacked, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests")
     some = ["tests/core/test_policy.py", "tests/package/test_installed.py", "tests/typing", "tests/examples"]
     run(unpacked, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some)
-
-
-def test_every_extra_is_told_of_in_the_readme(wheel: Path) -> None:
-    (name,) = (name for name in contents(wheel) if name.endswith(".dist-info/METADATA"))
-    about = Parser().parsestr(contents(wheel)[name].decode())
-    readme = (ROOT / "README.md").read_text()
-    extras = about.get_all("Provides-Extra") or []
-    assert len(extras) > 5
-    assert [extra for extra in extras if f"`{extra}`" not in readme] == []
