@@ -31,7 +31,6 @@ class Breakers:
         >>> app = Celery("example", set_as_current=False, broker="memory://", breakers={"geo": {}})
         >>> with in_memory(app) as breakers, breakers.forced("geo", "open"):
         ...     print(breakers.state("geo"))
-        ...     breakers.assert_nothing_deferred()
         open
 
     Every method raises `UnknownBreakerError` for a name that no task, setting or record knows.
