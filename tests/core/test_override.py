@@ -156,3 +156,11 @@ def test_in_force_is_the_state_unless_somebody_forces_it_open(state: State, mode
     record = replace(machine.override(CLOSED, mode, now=NOW, expires_in=60), state=state)
     assert machine.state_at(record, NOW) is (State.OPEN if mode is Mode.FORCED_OPEN else state)
     assert machine.state_at(record, NOW + 60) is state
+
+
+def test_what_an_override_kept_from_being_released_is_looked_for_at_its_end() -> None:
+    forced = machine.override(CLOSED, Mode.FORCED_OPEN, now=NOW, expires_in=60)
+    watched = replace(machine.override(CLOSED, Mode.DISABLED, now=NOW, expires_in=60), draining=False)
+    assert machine.close(forced, now=NOW + 5).recovering == NOW + 5
+    assert machine.relax(forced, now=NOW + 60).recovering == NOW + 60
+    assert machine.relax(watched, now=NOW + 60).draining
