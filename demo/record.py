@@ -98,11 +98,6 @@ class Record:
         """Whether each order has its mail."""
         return bool(self.placed) and self.undelivered == 0
 
-    @property
-    def server_is_down(self) -> bool:
-        """Whether the mail server is down now."""
-        return self.went_down is not None and self.came_back is None
-
     def calls_to_dead_server(self) -> int:
         """Calls made while the mail server's port was closed."""
         if self.went_down is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from dataclasses import dataclass
 
 from demo.record import Record
@@ -21,7 +20,6 @@ class Verdict:
         backlog: orders whose mail was owed when the server came back.
         backlog_lost: how many of those never got it.
         recovery: seconds from the server's return to the last mail delivered of that backlog.
-        peak_calls: most calls within one second after the server's return.
     """
 
     placed: int
@@ -33,7 +31,6 @@ class Verdict:
     backlog: int
     backlog_lost: int
     recovery: float | None
-    peak_calls: int
 
     @property
     def exactly_once(self) -> bool:
@@ -68,10 +65,4 @@ def judge(record: Record) -> Verdict:
         backlog=len(backlog),
         backlog_lost=len(backlog) - len(delivered),
         recovery=max(delivered) - back if delivered and back is not None else None,
-        peak_calls=_peak([at for at, _ in record.calls if back is not None and at >= back]),
     )
-
-
-def _peak(times: list[float]) -> int:
-    """Most events within one second of the clock."""
-    return max(Counter(int(at) for at in times).values(), default=0)

@@ -40,7 +40,7 @@ def test_the_next_place_falls_free_with_the_first_claim_that_ends() -> None:
 
 def test_places_that_are_not_all_taken_are_free_at_once() -> None:
     assert free_in({"a": Claim(1.0, until=15.0)}, limit=2, now=20.0).free_in == 0.0
-    assert not free_in({"a": Claim(1.0, until=15.0)}, limit=1, now=10.0).held
+    assert free_in({"a": Claim(1.0, until=15.0)}, limit=1, now=10.0).held is False
 
 
 def test_of_many_claims_so_many_have_to_end_that_one_place_is_free() -> None:

@@ -60,6 +60,7 @@ def test_a_delay_is_never_a_loop_and_never_past_the_cap(
 
 def test_a_failed_task_waits_a_second_and_twice_as_long_each_time() -> None:
     assert [back_off(Policy(), deferrals=n, asked=None, u=0.0) for n in range(4)] == [1, 2, 4, 8]
+    assert [back_off(Policy(), deferrals=1, asked=None, u=u) for u in (0.5, 0.9)] == [2.5, 2.9], "up to half more"
 
 
 def test_it_never_waits_longer_than_the_longest_open_interval() -> None:

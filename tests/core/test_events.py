@@ -28,7 +28,7 @@ def test_bookkeeping_is_nothing_to_tell() -> None:
 
 def test_a_transition_tells_where_from_where_to_and_why() -> None:
     change = change_between(CLOSED, OPEN, at=100.0)
-    assert change is not None and change.moved and not change.overridden
+    assert change is not None and change.moved and change.stepped and not change.overridden
     assert (change.name, change.before, change.after) == ("smtp", State.CLOSED, State.OPEN)
     assert (change.generation, change.version, change.at, change.until, change.trips) == (5, 10, 100.0, 130.0, 3)
     assert (change.reason, change.by) == ("5 of 5 calls failed", "")
@@ -37,7 +37,7 @@ def test_a_transition_tells_where_from_where_to_and_why() -> None:
 def test_an_override_tells_its_reason_and_who_it_was() -> None:
     forced = machine.override(OPEN, Mode.FORCED_OPEN, now=1.0, reason="maintenance", by="eve")
     change = change_between(OPEN, forced, at=1.0)
-    assert change is not None and change.overridden and not change.moved
+    assert change is not None and change.overridden and not change.moved and not change.stepped
     assert (change.mode_before, change.mode_after) == (Mode.AUTO, Mode.FORCED_OPEN)
     assert (change.reason, change.by) == ("maintenance", "eve")
 
@@ -75,5 +75,10 @@ def test_a_transition_below_an_override_keeps_its_own_reason() -> None:
 
 def test_a_reset_of_a_closed_breaker_is_told_though_the_state_is_the_same() -> None:
     change = change_between(CLOSED, machine.reset(CLOSED, now=1.0), at=1.0)
-    assert change is not None and not change.moved and not change.overridden
+    assert change is not None and change.stepped and not change.moved and not change.overridden
     assert change.reason == "reset by hand"
+
+
+def test_options_that_are_set_have_no_reason_of_their_own() -> None:
+    change = change_between(OPEN, machine.retuned(OPEN, (("jitter", 0.0),)), at=1.0)
+    assert change is not None and change.reason == ""

@@ -53,7 +53,15 @@ def test_an_operator_s_word_is_his_and_not_the_worker_s() -> None:
     override = Override(mode=Mode.FORCED_OPEN, since=5.0, reason="moving house", by="eve")
     entry = entry_of(changed(CLOSED, replace(CLOSED, override=override)), by="celery@one")
     assert (entry.event, entry.before, entry.what) == (Event.OVERRIDE, "auto", "forced_open")
-    assert (entry.reason, entry.by) == ("moving house", "eve")
+    assert (entry.reason, entry.by, entry.count) == ("moving house", "eve", 0)
+
+
+def test_an_order_counts_no_transitions_however_many_there_were() -> None:
+    trips = replace(OPEN, trips=3)
+    forced = replace(trips, override=Override(mode=Mode.FORCED_OPEN, since=5.0))
+    assert entry_of(changed(trips, forced), by="w").count == 0
+    tuned = entry_of(changed(trips, replace(trips, tuning=(("jitter", 0.0),))), by="w")
+    assert (tuned.event, tuned.what, tuned.before, tuned.count) == (Event.TUNED, "jitter=0.0", "", 0)
 
 
 def test_an_override_that_gets_another_reason_or_end_is_an_override_and_no_transition() -> None:
@@ -74,6 +82,11 @@ def test_it_is_ascii_on_one_line(entry: Entry) -> None:
     text = encode_entry(entry)
     assert text.isascii()
     assert "\n" not in text
+
+
+def test_it_has_no_more_characters_than_it_needs() -> None:
+    text = encode_entry(Entry(at=1.5, event=Event.PURGED, count=3, by="eve"))
+    assert text == '{"at":1.5,"event":"purged","count":3,"by":"eve"}'
 
 
 def test_long_texts_are_cut() -> None:

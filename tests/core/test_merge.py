@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from celery_breaker.core import machine
 from celery_breaker.core.merge import Mark, Said, merge, news, written
 from celery_breaker.core.policy import Policy
-from celery_breaker.core.record import Mode, Override, Record, State
+from celery_breaker.core.record import Mode, Override, Record, State, Tuning
 from celery_breaker.core.windows import Totals
 from tests.core import strategies
 
@@ -111,6 +111,51 @@ def test_what_is_foreign_is_refused(raw: object) -> None:
 def test_a_foreign_mark_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="mark"):
         Mark.of(raw)
+
+
+FORCED = Override(mode=Mode.FORCED_OPEN, since=1.0)
+LATER = replace(FORCED, since=2.0)
+DISABLED = replace(FORCED, mode=Mode.DISABLED)
+TUNED = (("max_failures", 1),)
+
+
+def spoken(override: Override | None = None, tuning: Tuning = ()) -> Said:
+    """All of these were said in the same millisecond."""
+    return Said.of(Record(name="smtp", override=override, tuning=tuning), writes=1, word=5)
+
+
+@pytest.mark.parametrize(
+    ("lost", "won"),
+    [
+        (spoken(), spoken(FORCED)),
+        (spoken(), spoken(tuning=TUNED)),
+        (spoken(tuning=TUNED), spoken(FORCED)),
+        (spoken(FORCED), spoken(LATER)),
+        (spoken(FORCED, TUNED), spoken(LATER)),
+    ],
+)
+def test_of_words_of_the_same_millisecond_something_beats_nothing_and_the_later_the_earlier(
+    lost: Said, won: Said
+) -> None:
+    assert merge(lost, won) == merge(won, lost) == won
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (spoken(FORCED), spoken(DISABLED)),
+        (spoken(FORCED), spoken(FORCED, TUNED)),
+        (spoken(tuning=TUNED), spoken(tuning=(("max_failures", 2),))),
+    ],
+)
+def test_words_that_differ_in_nothing_but_what_they_say_are_settled_by_all_alike(one: Said, other: Said) -> None:
+    assert merge(one, other) == merge(other, one)
+
+
+def test_a_mark_tells_the_state_and_the_operator_s_word_apart() -> None:
+    marks = [said.mark for said in (spoken(), spoken(FORCED), spoken(tuning=TUNED))]
+    assert len({mark.state for mark in marks}) == 1
+    assert len({mark.override for mark in marks}) == 3
 
 
 def test_an_operator_s_word_outlives_the_transitions_of_others() -> None:

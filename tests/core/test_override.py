@@ -133,7 +133,34 @@ def test_only_the_very_override_is_taken_back() -> None:
     mine = begun.override
     assert machine.lifted(begun, mine, before=None, now=NOW + 1).override is None
     assert machine.lifted(begun, mine, before=before.override, now=NOW + 1).override == before.override
+    assert machine.lifted(begun, mine, before=before.override, now=before.override.expires).override is None
     assert machine.lifted(begun, mine, before=before.override, now=NOW + 12).override is None
     others = machine.override(begun, Mode.FORCED_OPEN, now=NOW + 1, reason="upgrade")
     assert machine.lifted(others, mine, before=None, now=NOW + 2) is others
     assert machine.lifted(CLOSED, mine, before=before.override, now=NOW + 2) is CLOSED
+
+
+def test_what_was_parked_meanwhile_is_looked_for_once_an_override_is_taken_back() -> None:
+    before = machine.override(CLOSED, Mode.OBSERVING, now=NOW)
+    begun = machine.override(before, Mode.FORCED_OPEN, now=NOW + 1)
+    assert begun.override is not None
+    idle = replace(begun, draining=False)
+    assert machine.lifted(idle, begun.override, before=before.override, now=NOW + 2).draining
+    alone = machine.lifted(idle, begun.override, before=None, now=NOW + 2)
+    assert (alone.draining, alone.recovering) == (True, NOW + 2)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("mode", Mode)
+def test_in_force_is_the_state_unless_somebody_forces_it_open(state: State, mode: Mode) -> None:
+    record = replace(machine.override(CLOSED, mode, now=NOW, expires_in=60), state=state)
+    assert machine.state_at(record, NOW) is (State.OPEN if mode is Mode.FORCED_OPEN else state)
+    assert machine.state_at(record, NOW + 60) is state
+
+
+def test_what_an_override_kept_from_being_released_is_looked_for_at_its_end() -> None:
+    forced = machine.override(CLOSED, Mode.FORCED_OPEN, now=NOW, expires_in=60)
+    watched = replace(machine.override(CLOSED, Mode.DISABLED, now=NOW, expires_in=60), draining=False)
+    assert machine.close(forced, now=NOW + 5).recovering == NOW + 5
+    assert machine.relax(forced, now=NOW + 60).recovering == NOW + 60
+    assert machine.relax(watched, now=NOW + 60).draining

@@ -98,6 +98,7 @@ def test_one_fresh_call_always_goes() -> None:
 @given(st.floats(0, MAX_RATE), st.floats(0, 1e6))
 def test_shares_never_add_up_to_more_than_half_the_ramp(rate: float, now: float) -> None:
     share = fresh(Record(name="smtp", ramp=rate), SHARED, now=now)
+    assert type(share.limit) is int, "a store counts in whole places"
     assert share.limit >= 1
     assert share.size >= 1
     most = rate or MAX_RATE

@@ -111,6 +111,7 @@ def test_what_is_no_record_is_a_value_error(data: str | bytes) -> None:
     [
         ({"trips": -1}, "a count is none"),
         ({"until": 1e12}, "a time is none"),
+        ({"tuning": {"jitter": 1e12}}, "an option is none"),
         ({"since": -1e12}, "a time is none"),
         ({"reason": 5}, "a word is none"),
         ({"override": {"since": 1.0}}, "'mode'"),

@@ -45,6 +45,7 @@ def test_every_option_is_either_settable_or_says_why_not() -> None:
         ("classify", "proj.judge", "it is code"),
         ("on_open", "proj.fallback", "cannot be set while the fleet runs"),
         ("on_open", "pause", "cannot be set while the fleet runs"),
+        ("on_open", "prak", "cannot be set while the fleet runs; did you mean 'park'"),
         ("backoff", "quadratic", "cannot be set while the fleet runs"),
         ("recovery_timeout", 5000.0, "max_recovery_timeout"),
     ],

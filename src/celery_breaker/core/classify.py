@@ -81,7 +81,7 @@ def retry_after_of(exception: BaseException | None) -> float | None:
         if value is None:
             response = getattr(exception, "response", None)
             headers: Any = getattr(response, "headers", None) or getattr(exception, "headers", None)
-            value = headers.get("Retry-After") if hasattr(headers, "get") else None
+            value = headers.get("Retry-After")
         seconds = float(value)
     except Exception:  # it is somebody else's code that runs here
         return None
