@@ -80,7 +80,7 @@ demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
 ifdef ARGS
 tests = $(BIN)/pytest $(1) $(ARGS)
 else
-tests = $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile -m "not alone" $(1) && $(BIN)/pytest -m alone $(1)
+tests = $(BIN)/pytest --numprocesses $(JOBS) --dist loadscope -m "not alone" $(1) && $(BIN)/pytest -m alone $(1)
 endif
 
 test: $(VENV)/.stamp-test $(VENV)/.stamp-wheel

@@ -21,13 +21,10 @@ pytest_plugins = [
 ]
 
 HERE = Path(__file__).parent
-CHAOS = HERE / "chaos"
-WITH_WORKERS = (HERE / "integration", CHAOS, HERE / "web" / "browser")
+WITH_WORKERS = (HERE / "integration", HERE / "chaos", HERE / "web" / "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in WITH_WORKERS):
             item.add_marker(pytest.mark.integration)
-        if CHAOS in item.path.parents:
-            item.add_marker(pytest.mark.alone)

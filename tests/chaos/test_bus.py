@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chaos.chance import LONG, Chance
 from tests.chaos.faulty_bus import BUS_VARIABLE, FAULTS
 from tests.chaos.held import becomes, pair, record_of
@@ -15,6 +17,8 @@ from tests.support.breakers import Seen, breaker_in, conf
 from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import Worker, WorkerFactory
+
+pytestmark = pytest.mark.alone
 
 REFRESH = 1.0
 LATE = 0.5 if LONG else 1.0

@@ -6,6 +6,8 @@ import itertools
 import time
 from typing import Any
 
+import pytest
+
 from celery_breaker.plugin.app import breakers_of
 from tests.chaos.clocks import off_by
 from tests.chaos.held import QUIET, becomes, record_of
@@ -14,6 +16,8 @@ from tests.support.breakers import breaker_in, conf
 from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import Worker, WorkerFactory
+
+pytestmark = pytest.mark.alone
 
 TEN_MINUTES = 600.0
 INTERVAL = 1.6

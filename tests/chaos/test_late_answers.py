@@ -14,6 +14,8 @@ from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import Worker, WorkerFactory
 
+pytestmark = pytest.mark.alone
+
 LEASE = 3.0
 
 

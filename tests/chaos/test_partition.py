@@ -19,6 +19,8 @@ from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import Worker, WorkerFactory
 
+pytestmark = pytest.mark.alone
+
 AGREE = 1.0
 """Seconds from the end of a partition."""
 

@@ -22,6 +22,8 @@ from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import Audit, WorkerFactory
 
+pytestmark = pytest.mark.alone
+
 PROCESSES = 8
 
 

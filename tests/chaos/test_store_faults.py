@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from celery_breaker.plugin.app import breakers_of
 from tests.chaos.chance import LONG, Chance
 from tests.chaos.held import QUIET, becomes, pair, record_of
@@ -22,6 +24,8 @@ from tests.support.servers import RedisServer
 from tests.support.service import Service
 from tests.support.waiting import eventually
 from tests.support.workers import Worker, WorkerFactory
+
+pytestmark = pytest.mark.alone
 
 LEAST_SHARE = 0.95 if LONG else 0.4
 """Of the normal throughput while the store hangs. A single wait for its timeout, a second, would leave a third."""

@@ -90,6 +90,8 @@ class TestRedisCluster(OnRedis):
 
 
 class OnValues(Ours):
+    breakers: ClassVar[int] = 10_000 if LONG else 2_000  # each is several round trips
+
     def plant(self, store: Store, name: str, version: int, text: str) -> None:
         assert isinstance(store, CasStore)
         assert store._values.save(Key("record", name), f"{version} {text}", over=None, ttl=None)

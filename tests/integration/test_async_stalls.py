@@ -31,7 +31,7 @@ def store(make_redis: Callable[[], RedisServer]) -> Iterator[RedisServer]:
 @pytest.mark.parametrize("state", list(State))
 def test_the_loop_is_not_held_up(store: RedisServer, state: State, backend: str) -> None:
     async def run() -> None:
-        found = await while_store_hangs(state, store, seconds=4.0)
+        found = await while_store_hangs(state, store, seconds=2.5)
         print(f"\n{backend}, {state}: {found}")  # noqa: T201 -- for whoever runs it with -s
         assert found.worst < HANG
         if state is State.HALF_OPEN:
@@ -47,7 +47,7 @@ def test_a_loop_that_is_held_up_is_noticed(store: RedisServer, backend: str) -> 
     """By the plain `with`, which waits for a half-open permit; else the test above could not fail."""
 
     async def run() -> None:
-        found = await while_store_hangs(State.HALF_OPEN, store, seconds=4.0, call=blocking)
+        found = await while_store_hangs(State.HALF_OPEN, store, seconds=2.5, call=blocking)
         print(f"\n{backend}: {found}")  # noqa: T201 -- as above
         assert max(found.guarded) > HANG
 

@@ -63,6 +63,7 @@ def modules() -> list[str]:
     return ["celery_breaker", "pytest_celery_breaker", *(module.name for module in found)]
 
 
+@pytest.mark.timeout(300)
 def test_every_module_can_be_imported_alone_without_a_warning() -> None:
     assert len(modules()) > 200
     python(*STRICT, "-c", ALONE, *modules())

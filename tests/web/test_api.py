@@ -143,7 +143,7 @@ def test_a_policy_names_classes_and_callables() -> None:
     declared = Declared(declared={"smtp": Policy(failures=(OSError, "smtplib.SMTPException"), on_open=is_problem)})
     policy = room(declared=declared).client.get("/breakers/smtp/policy").json()
     assert policy["failures"] == ["OSError", "smtplib.SMTPException"]
-    assert policy["on_open"].endswith("test_api.is_problem")
+    assert policy["on_open"].endswith("problems.is_problem")
     assert (policy["max_failures"], policy["probe_timeout"]) == (5, None)
 
 
