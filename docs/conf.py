@@ -28,6 +28,8 @@ default_role = "any"
 html_theme = "furo"
 html_title = f"celery-breaker {version}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_extra_path = ["alerts.yml", "grafana.json"]
 
 # The same pages are read on a code host: headings are link targets there too, and fences are fences.
