@@ -13,7 +13,7 @@ from bench.rows import Row
 from bench.servers import Servers
 from bench.workers import cpu_seconds, current_app, running_worker
 from celery_breaker import Breaker
-from celery_breaker.plugin.parking import parking_queue
+from celery_breaker.plugin.parking.lot import parking_queue
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from celery_breaker.core.policy import Policy
 from celery_breaker.core.record import Mode, State
 from celery_breaker.engine.breaker import Breaker
 from celery_breaker.engine.registry import Registry
@@ -136,3 +137,15 @@ def test_failures_while_disabled_do_not_trip_it_afterwards(breaker: Breaker, reg
         breaker.call(down)
     registry.work()
     assert breaker.state is State.CLOSED
+
+
+def test_what_only_this_process_hears_of_is_said_and_needs_no_store(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = world.process("w1", policy_of=lambda name: Policy(scope="worker"))
+    breaker = breaker_in(registry)
+    world.server.down = True
+    breaker.open(reason="the GPU is being mended")
+    assert "breaker 'smtp' is kept by this process alone; it has scope='worker'" in caplog.text
+    with pytest.raises(BreakerOpen):
+        breaker.call(lambda: None)

@@ -20,7 +20,7 @@ DRIVERS = (
     *("starlette", "trio"),
 )
 LATE = (
-    *("plugin.agent.agent", "plugin.app", "plugin.cli", "plugin.gate", "plugin.publishing.publisher", "plugin.worker"),
+    *("plugin.agent", "plugin.app", "plugin.cli", "plugin.gate", "plugin.publishing.publisher", "plugin.worker.side"),
     *("metrics", "simulation", "web"),
 )
 """What only workers, beat, commands and pages need."""

@@ -57,6 +57,7 @@ class TaskConsumer:
     """What kombu's consumer does, as far as it is used."""
 
     accept = None
+    channel = SimpleNamespace()
 
     def __init__(self, *queues: Queue) -> None:
         self.queues = list(queues)
@@ -330,3 +331,24 @@ def test_nothing_is_fetched_while_another_breaker_pauses_the_queue_too(stage: St
     stage.registry.change(disk, lambda record, now: machine.override(record, Mode.FORCED_OPEN, now=now))
     stage.look()
     assert stage.tasks.received == []
+
+
+@pytest.mark.parametrize("gives_back", [False, True])
+def test_what_a_poll_that_is_under_way_brings_is_taken_unless_kombu_gives_it_back(
+    stage: Stage, *, gives_back: bool
+) -> None:
+    """Or kombu would look for who takes it, and end the worker."""
+    takers: dict[str, Any] = {"mail": stage.tasks.on_message, "other": None}
+    channel = SimpleNamespace(wait_time_seconds=10, connection=SimpleNamespace(_callbacks=takers))
+    if gives_back:
+        channel._release_messages = None
+    cancel, stage.tasks.channel = stage.tasks.cancel_by_queue, channel
+
+    def cancelled(name: str) -> None:
+        cancel(name)
+        takers.pop(name)
+
+    stage.tasks.cancel_by_queue = cancelled  # type: ignore[method-assign]
+    stage.open()
+    assert stage.tasks.consumed == {"other"}
+    assert ("mail" in takers) is not gives_back

@@ -194,15 +194,15 @@ class Breaker(AsyncFace):
 
     def _change(self, step: Callable[[Record, float], Record], *, by: str) -> None:
         registry, cell = self._own()
-        if self._store is None and registry.link.shared.url == MemoryStore.url:
+        private = cell.policy.scope == "worker"
+        if private or (self._store is None and registry.link.shared.url == MemoryStore.url):
+            cure = "it has scope='worker'" if private else "import the app, or give it a store"
             logger.warning(
-                "breaker %r is kept by this process alone; import the app, or give it a store",
-                self.name,
-                extra={"breaker": self.name},
+                "breaker %r is kept by this process alone; %s", self.name, cure, extra={"breaker": self.name}
             )
         registry.refresh([self.name])
         registry.change(cell, step, by=by)
-        if not registry.link.connected:
+        if not private and not registry.link.connected:
             raise StoreError(f"breaker {self.name!r} was changed in this process alone: its store is out of reach")
 
     def _override(self, mode: Mode, reason: str, expires: float | None, by: str) -> None:

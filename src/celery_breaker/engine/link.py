@@ -119,10 +119,11 @@ class Link:
             self._retry_at = self._clock() + self._pause
             return False
         with self._lock:
-            if self.connected:
+            local, epoch = self._place
+            if local is None:
                 return False  # another thread was faster
             self.heard(now)
-            self._place = None, self.epoch + 1
+            self._place = None, epoch + 1
         logger.warning("store is back, this process shares its breakers again", extra={"store": self.shared.url})
         return True
 

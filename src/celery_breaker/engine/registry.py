@@ -104,6 +104,11 @@ class Registry(Leases):
         else:
             next(ticket.counter)
 
+    def unused(self, ticket: Ticket) -> None:
+        """Hand over that no call was made on this ticket: its permit, if it has one, is free again. Never waits."""
+        if ticket.permit is not None:
+            self.report(Outcome(ticket, Verdict.NEUTRAL))
+
     def ask(self, cell: Cell, answer: Callable[[Ticket | None], None], *, ttl: float | None = None) -> None:
         """Have the reporter `enter`; it calls ``answer`` from its thread, with a ticket or ``None``. Never waits."""
         self._asks.append(lambda: answer(self._entered(cell, ttl)))

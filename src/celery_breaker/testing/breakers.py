@@ -28,7 +28,7 @@ class Breakers:
     Example:
         >>> from celery import Celery
         >>> from celery_breaker.testing import in_memory
-        >>> app = Celery("example", set_as_current=False, breakers={"geo": {"recovery_timeout": 30}})
+        >>> app = Celery("example", set_as_current=False, broker="memory://", breakers={"geo": {}})
         >>> with in_memory(app) as breakers, breakers.forced("geo", "open"):
         ...     print(breakers.state("geo"))
         open

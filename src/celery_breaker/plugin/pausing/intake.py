@@ -19,7 +19,7 @@ _LONG_POLLING = "wait_time_seconds"
 """What a channel has (SQS) that waits for a message to come, as the main loop must not."""
 
 _SHORTLY = 1
-"""Seconds for which it may: SQS finds some messages not at once, and its counts, which are behind, may promise too much."""
+"""Seconds for which it may: SQS does not find all at once, and its counts, which are behind, may promise too much."""
 
 
 class Intake:
@@ -66,7 +66,11 @@ class Intake:
         self._loop.remember(queue)
         self._queues[name] = queue
         self.stopped = frozenset(self._queues)
+        takers = _takers(tasks.channel)
+        taker = takers.get(name)
         tasks.cancel_by_queue(name)
+        if taker is not None:
+            takers[name] = taker
         return True
 
     def resume(self, name: str) -> bool:
@@ -111,3 +115,15 @@ class Intake:
     def handle(self, message: Message) -> None:
         """Have the worker receive a message that was fetched."""
         self._consumer.task_consumer.on_message(message)
+
+
+def _takers(channel: Any) -> dict[str, Any]:
+    """Who takes what comes from each queue, where somebody must until the last poll has been answered.
+
+    On SQS before kombu 5.7 the answer would look for nobody else, and end the worker. What comes so is as good as in
+    hand; later kombus give it back.
+    """
+    if hasattr(channel, _LONG_POLLING) and not hasattr(channel, "_release_messages"):
+        takers: dict[str, Any] = channel.connection._callbacks
+        return takers
+    return {}
