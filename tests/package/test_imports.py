@@ -60,7 +60,7 @@ def python(*arguments: str) -> str:
 
 def modules() -> list[str]:
     found = pkgutil.walk_packages(celery_breaker.__path__, "celery_breaker.", onerror=lambda name: None)
-    return ["celery_breaker", *(module.name for module in found)]
+    return ["celery_breaker", "pytest_celery_breaker", *(module.name for module in found)]
 
 
 def test_every_module_can_be_imported_alone_without_a_warning() -> None:

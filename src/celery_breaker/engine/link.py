@@ -43,8 +43,8 @@ class Link:
         self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]], meter: Meter | None = None
     ) -> None:
         self.shared = store
-        self.timed = TimedStore(store, Meter() if meter is None else meter, clock=clock)
-        self.offset = 0.0
+        self.timed: TimedStore = TimedStore(store, Meter() if meter is None else meter, clock=clock)
+        self.offset: float = 0.0
         self._clock = clock
         self._views = views
         self._place: tuple[MemoryStore | None, int] = None, 0  # this process's own memory if it stands in; the epoch

@@ -62,7 +62,7 @@ class Registry(Leases):
     def __init__(self, store: Store, *, refresh: float = 1.0, **options: Any) -> None:
         super().__init__(store, **options)
         self._refresh = refresh
-        self.reporter = Background(self.work, name="celery-breaker-reporter")
+        self.reporter: Background = Background(self.work, name="celery-breaker-reporter")
         self._closing = False
         self._reset_queues()
         _registries.add(self)

@@ -80,7 +80,7 @@ class RedisStore:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self._target = target(url, options or {})
-        self.url = self._target.shown
+        self.url: str = self._target.shown
         self._prefix = self._target.keyprefix + prefix
         self._timeout = timeout
         self._client = open_client(self._target, timeout=timeout)
