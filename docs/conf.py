@@ -28,6 +28,8 @@ default_role = "any"
 html_theme = "furo"
 html_title = f"celery-breaker {version}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_extra_path = ["alerts.yml", "grafana.json"]
 
 # The same pages are read on a code host: headings are link targets there too, and fences are fences.
@@ -65,7 +67,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|pathlib|types|concurrent|enum|datetime|contextlib|threading|logging)\..*"),
     (r"py:class", r"Celery|BaseRoute|Starlette|MeterProvider"),
     # Type variables say that what goes in comes out.
-    (r"py:class", r"(celery_breaker\..*\.)?[PRT]"),
+    (r"py:class", r"(celery_breaker\..*\.)?[PRT](\.(args|kwargs))?"),
     # The engine's own: a desk is made of them, and nobody has to touch them.
     (r"py:class", r"celery_breaker\.engine\.(registry\.Registry|view\.Cell)"),
 ]

@@ -80,7 +80,7 @@ def states() -> str:
     """The state machine."""
     return picture(
         "Closed trips to open, open becomes half-open in time, a probe closes it or opens it again",
-        760,
+        785,
         300,
         [
             Box(130, 150, 170, 70, ("closed", "every call is admitted"), "closed").svg(),
@@ -91,7 +91,7 @@ def states() -> str:
             line("M590 106 L590 194"),
             words(498, 146, "the open interval", "is over"),
             line("M655 194 L655 106"),
-            words(708, 141, "a probe fails:", "open again,", "for longer"),
+            words(672, 141, "a probe fails:", "open again,", "for longer", left=True),
             line("M533 228 L216 175"),
             words(345, 236, "enough probes succeed: the backlog", "comes back on a ramp"),
         ],

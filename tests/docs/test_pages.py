@@ -35,7 +35,8 @@ def toctree(page: Path) -> set[Path]:
         if fence.language == "{toctree}":
             for line in fence.text.splitlines():
                 if line.strip() and not line.startswith(":"):
-                    found |= set(page.parent.glob(f"{line.strip()}.md"))
+                    name = re.sub(r".*<(.+)>", r"\1", line.strip())  # with a title of its own
+                    found |= set(page.parent.glob(f"{name}.md"))
     return found
 
 

@@ -66,7 +66,7 @@ def test_the_source_distribution_builds_the_same_wheel(wheel: Path, unpacked: Pa
     assert contents(again) == contents(wheel)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(700)  # two runs of pytest, of up to 300 s each
 def test_the_source_distribution_holds_what_the_tests_need(unpacked: Path) -> None:
     run(unpacked, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests")
     some = ["tests/core/test_policy.py", "tests/package/test_installed.py", "tests/typing", "tests/examples"]
