@@ -10,12 +10,12 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 SOURCES := $(shell find src -type f ! -name '*.py[co]' 2>/dev/null)
 
 .NOTPARALLEL:
-.PHONY: help venv demo docs docs-links screenshots test test-docker chaos bench mutants services lint package clean
+.PHONY: help venv demo docs docs-links screenshots test test-docker engine chaos bench mutants services lint package clean
 
 help:
 	@echo "make demo      watch an outage pass, in the terminal (about a minute); HOLD=1 stays up, with the dashboard"
 	@echo "make test      the whole test suite, on the built wheel, JOBS=4 tests at once; ARGS='-k name -x' goes to pytest"
-	@echo "make test-docker  the tests of whole fleets, each node a container (needs a Docker engine)"
+	@echo "make test-docker  the integration tests, each worker and broker a container (needs a Docker engine)"
 	@echo "make chaos     the long form of the chaos tests: servers and workers killed at random (about half an hour)"
 	@echo "make bench     every figure of docs/benchmarks.md, measured here (about 40 minutes); ARGS='1 4' picks some"
 	@echo "make mutants   breaks core/ in a thousand small ways, and counts which of them its tests notice"
@@ -45,7 +45,7 @@ $(VENV)/.stamp-wheel: $(SOURCES) pyproject.toml README.md LICENSE $(VENV)/.stamp
 
 # The extras' dependencies change with pyproject.toml only, so a changed source file does not resolve them again.
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,prometheus,opentelemetry,web,async]" --group test
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,sqs,prometheus,opentelemetry,web,async]" --group test
 	@touch $@
 
 $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
@@ -65,11 +65,11 @@ $(VENV)/.stamp-package: pyproject.toml $(VENV)/.stamp-venv
 	@touch $@
 
 $(VENV)/.stamp-lint: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing,prometheus,opentelemetry,web,async]" --group lint
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,sqs,testing,prometheus,opentelemetry,web,async]" --group lint
 	@touch $@
 
 $(VENV)/.stamp-docs: pyproject.toml $(VENV)/.stamp-venv | $(VENV)/.stamp-wheel
-	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,testing,prometheus,opentelemetry,web,async]" --group docs
+	$(PIP) install "$$(echo $(WHEELS)/*.whl)[redis,django,memcached,sqlalchemy,sqs,testing,prometheus,opentelemetry,web,async]" --group docs
 	@touch $@
 
 demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
@@ -77,19 +77,25 @@ demo: $(VENV)/.stamp-demo $(VENV)/.stamp-wheel
 
 # Most tests wait more than they work, so several run at once; those that measure time have the machine to themselves.
 # With ARGS it is one plain run of pytest.
-test: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
 ifdef ARGS
-	$(BIN)/pytest $(ARGS)
+tests = $(BIN)/pytest $(1) $(ARGS)
 else
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile -m "not alone"
-	$(BIN)/pytest -m alone
+tests = $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile -m "not alone" $(1) && $(BIN)/pytest -m alone $(1)
 endif
 
-# The tests of celery_setup, whose nodes are then containers. BASE is an image of Debian or like it.
-test-docker: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
-	docker build --network host --build-arg BASE=$(BASE) --tag celery-breaker-node --file tests/docker/Dockerfile $(WHEELS)
-	CELERY_BREAKER_NODES=containers CELERY_BREAKER_IMAGE=celery-breaker-node \
-		$(BIN)/pytest tests/integration/test_harness.py tests/integration/test_outage.py $(ARGS)
+test: $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+	$(call tests,)
+
+# The integration tests, whose nodes are then containers. BASE is an image of Debian or like it.
+test-docker: export CELERY_BREAKER_IMAGE := celery-breaker-node
+test-docker: engine $(VENV)/.stamp-test $(VENV)/.stamp-wheel
+	rm -rf build/node && mkdir -p build/node && cp pyproject.toml $(WHEELS)/*.whl build/node
+	docker build --network host --build-arg BASE=$(BASE) --tag $$CELERY_BREAKER_IMAGE --file tests/docker/Dockerfile build/node
+	$(call tests,tests/integration)
+
+engine:
+	@docker version --format 'Docker engine {{.Server.Version}}' || { \
+		echo "make test-docker needs a Docker engine, and none answers; CONTRIBUTING.md says how to come by one" >&2; exit 1; }
 
 # Property tests take their long form too.
 chaos: $(VENV)/.stamp-test $(VENV)/.stamp-wheel

@@ -32,7 +32,6 @@ def modules() -> Iterator[str]:
         celery_breaker.testing,
         celery_breaker.web,
         celery_breaker.plugin,
-        celery_breaker.testing,
     )
     for room in rooms:
         found = pkgutil.walk_packages(room.__path__, prefix=f"{room.__name__}.")

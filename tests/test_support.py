@@ -3,13 +3,15 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support import limits, servers
-from tests.support.processes import free_port, share_of_ports
+from tests.support import containers, limits, servers
+from tests.support.processes import Process, free_port, share_of_ports
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 
@@ -78,3 +80,19 @@ def test_redis_ends_with_its_test(make_redis: Callable[..., RedisServer]) -> Non
     server.kill()
     with pytest.raises(ProcessLookupError):
         os.kill(server.pid, 0)
+
+
+def test_where_an_image_is_named_a_node_runs_its_command_in_a_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(containers, "_IMAGE", "")
+    assert containers.node_of(Process) is Process
+    monkeypatch.setattr(containers, "_IMAGE", "of-debian")
+    argv, env = [sys.executable, "-m", "celery"], {**os.environ, "OUTAGE": "soon"}
+    node = containers.node_of(Process)(argv, name="worker", log=tmp_path / "log", env=env, cwd=tmp_path)
+    words = list(node._command())
+    assert words[:3] == ["docker", "run", "--rm"]
+    assert words[-4:] == ["of-debian", "python3", "-m", "celery"], "the image's own Python"
+    assert f"{tmp_path}:{tmp_path}" in words
+    assert "OUTAGE=soon" in words
+    assert not any(word.startswith("PATH=") for word in words), "nor is it told what the machine's environment says"

@@ -24,7 +24,7 @@ class ManualClock:
     """
 
     def __init__(self, start: float = 0.0) -> None:
-        self.time = start
+        self.time: float = start
 
     def __call__(self) -> float:
         """The current time in seconds."""

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import re
+from importlib import metadata
 
 import click
 from celery import Celery
@@ -31,6 +32,7 @@ WEB = (DOCS / "web.md").read_text()
 CONTROL = (DOCS / "control.md").read_text()
 SEEING = (DOCS / "observability.md").read_text()
 OPTIONS = (DOCS / "reference" / "options.md").read_text()
+EXTRAS = metadata.metadata("celery-breaker").get_all("Provides-Extra") or []
 
 
 def shown(cell: str) -> object:
@@ -71,6 +73,18 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
     assert rows.keys() == DEFAULTS.keys()
     for name, cell in rows.items():
         assert (shown(cell) or None) == (DEFAULTS[name] or None), name
+
+
+def test_every_extra_is_in_the_table() -> None:
+    told = [name for row in table(README, "## Use it") for name in ticked(row[0])]
+    assert sorted(told) == sorted(EXTRAS)
+
+
+def test_every_extra_that_somebody_is_told_to_install_exists() -> None:
+    files = [ROOT / "README.md", *pages(), *(ROOT / "src").rglob("*.py"), *(ROOT / "example_project").rglob("*.txt")]
+    named = re.findall(r"celery-breaker\[([\w,]+)\]", "".join(file.read_text() for file in files))
+    assert {extra for names in named for extra in names.split(",")} <= {*EXTRAS}
+    assert len(named) > 10
 
 
 def test_every_command_is_in_the_table() -> None:

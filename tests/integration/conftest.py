@@ -1,4 +1,4 @@
-"""Nodes for the tests with workers, and peace with Django where another test has imported it."""
+"""Nodes for the tests with workers, in either form, and peace with Django where another test has imported it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import pytest
 
 from tests.integration.commands import commands  # noqa: F401  (a fixture)
 from tests.support import django_stores
-from tests.support.nodes import *  # noqa: F403  (pytest-celery's fixtures, on local processes)
+from tests.support.containers import contained
+from tests.support.nodes import *  # noqa: F403  (pytest-celery's fixtures, on nodes of ours)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("processes")
+    if marker is not None and contained():
+        pytest.skip(f"on processes alone: {marker.args[0]}")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,6 +18,7 @@ from tests.support.waiting import eventually
 from tests.support.workers import ROOT
 
 
+@pytest.mark.processes("the demo starts its own")
 @pytest.mark.timeout(240)
 def test_every_mail_is_delivered_once_the_dashboard_is_offered_and_no_process_is_left(tmp_path: Path) -> None:
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "CELERY_", "DJANGO_"))}

@@ -72,6 +72,7 @@ def test_with_a_worker_online_there_is_nothing_to_change(
     assert said["store"]["why"] == "the results backend is Redis"
 
 
+@pytest.mark.processes("the machine's libfaketime sets its clock")
 def test_a_worker_whose_clock_is_wrong_is_named(report: Callable[..., Report], worker_factory: WorkerFactory) -> None:
     worker = worker_factory(conf={"breakers": BREAKERS}, env=off_by(-90), app="tests.chaos.wrong_clock")
     said = report(worker.conf)

@@ -23,6 +23,8 @@ from tests.support.workers import ROOT
 PROJECT = ROOT / "example_project"
 PROCFILE = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines())
 
+OF_THE_PROCFILE = pytest.mark.processes("they are those of the project's Procfile")
+
 
 class Shop:
     """The processes of the Procfile, on ports and files of their own; Redis is the tests'."""
@@ -99,6 +101,7 @@ def shop(tmp_path: Path, redis_server: RedisServer) -> Iterator[Shop]:
         client.flushdb()
 
 
+@OF_THE_PROCFILE
 @pytest.mark.timeout(240)
 def test_what_the_procfile_starts_rides_out_an_outage(shop: Shop) -> None:
     shop.run("python", "manage.py", "migrate")
@@ -122,6 +125,7 @@ def test_what_the_procfile_starts_rides_out_an_outage(shop: Shop) -> None:
         assert process.running, f"{name} ended:\n{process.tail()}"
 
 
+@OF_THE_PROCFILE
 def test_its_own_tests_pass(shop: Shop) -> None:
     shop.run("python", "manage.py", "test")
 

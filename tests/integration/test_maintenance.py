@@ -13,7 +13,7 @@ from tests.support.django_projects import Project
 from tests.support.django_stores import sqlite_entry
 from tests.support.processes import Process
 from tests.support.waiting import eventually
-from tests.support.workers import ROOT, WorkerFactory, celery_argv, environment
+from tests.support.workers import ROOT, WorkerFactory, environment
 
 Beat = Callable[..., Process]
 
@@ -58,7 +58,7 @@ PeriodicTask.objects.update_or_create(
 
 
 def test_a_schedule_in_a_django_database_opens_and_lifts(
-    worker_factory: WorkerFactory, tmp_path: Path, redis_server: Any
+    worker_factory: WorkerFactory, beat_factory: Beat, tmp_path: Path, redis_server: Any
 ) -> None:
     contrib = ("admin", "auth", "contenttypes", "messages", "sessions")
     apps = (*(f"django.contrib.{name}" for name in contrib), "django_celery_beat", "celery_breaker.django")
@@ -77,10 +77,7 @@ def test_a_schedule_in_a_django_database_opens_and_lifts(
         project.python(f"import os, sys; os.environ.update({done!r}); sys.path.insert(0, {str(ROOT)!r})\n{code}")
 
     schedule("celery_breaker.open", reason="upgrade", expires="1h", by="the calendar")
-    argv = celery_argv("beat", "-S", "django_celery_beat.schedulers:DatabaseScheduler", "-l", "INFO", app=app)
-    beat = Process(argv, name="beat-db", log=tmp_path / "beat.log", env=environment(worker.conf, there), cwd=tmp_path)
-    worker_factory.keep(beat)
-    beat.start()
+    beat = beat_factory(worker.conf, "-S", "django_celery_beat.schedulers:DatabaseScheduler", app=app, env=there)
     eventually(lambda: seen.breaker.mode == "forced_open", beat.tail, timeout=90)
     override = breakers_of(worker.app).registry.cell("other").record.override
     assert override is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -71,10 +72,11 @@ def test_the_source_distribution_holds_what_the_tests_need(unpacked: Path) -> No
     run(unpacked, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some)
 
 
-def test_every_extra_is_told_of_in_the_readme(wheel: Path) -> None:
+def test_nothing_on_the_page_of_the_index_leads_to_a_file(wheel: Path) -> None:
     (name,) = (name for name in contents(wheel) if name.endswith(".dist-info/METADATA"))
     about = Parser().parsestr(contents(wheel)[name].decode())
-    readme = (ROOT / "README.md").read_text()
-    extras = about.get_all("Provides-Extra") or []
-    assert len(extras) > 5
-    assert [extra for extra in extras if f"`{extra}`" not in readme] == []
+    page = str(about.get_payload())
+    assert re.findall(r"\]\((?!https?://)[^)]*\)", page) == []
+    assert "![" not in page
+    assert "## Options of a breaker" in page
+    assert about["Description-Content-Type"] == "text/markdown"

@@ -20,7 +20,7 @@ DRIVERS = (
     *("starlette", "trio"),
 )
 LATE = (
-    *("plugin.agent.agent", "plugin.app", "plugin.cli", "plugin.gate", "plugin.publishing.publisher", "plugin.worker"),
+    *("plugin.agent", "plugin.app", "plugin.cli", "plugin.gate", "plugin.publishing.publisher", "plugin.worker.side"),
     *("metrics", "simulation", "web"),
 )
 """What only workers, beat, commands and pages need."""
@@ -60,7 +60,7 @@ def python(*arguments: str) -> str:
 
 def modules() -> list[str]:
     found = pkgutil.walk_packages(celery_breaker.__path__, "celery_breaker.", onerror=lambda name: None)
-    return ["celery_breaker", *(module.name for module in found)]
+    return ["celery_breaker", "pytest_celery_breaker", *(module.name for module in found)]
 
 
 def test_every_module_can_be_imported_alone_without_a_warning() -> None:

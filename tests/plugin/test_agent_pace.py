@@ -127,3 +127,15 @@ def test_while_half_open_an_empty_queue_is_asked_no_more_often_than_the_lot_says
     scene = Scene(SLOW, Record(name="smtp", state=State.HALF_OPEN, generation=3))
     scene.agent._full_at = 1e9
     assert scene.run(20.0).count("release") <= 11
+
+
+def test_nothing_is_remembered_of_a_breaker_that_is_gone() -> None:
+    """There may be many, each named after an argument."""
+    scene = Scene(Pace(), closed())
+    scene.world.put(Record(name="hook:1", state=State.HALF_OPEN, generation=2))
+    known(scene.registry, "hook:1")
+    scene.agent.tend()
+    assert scene.agent._probes._probing.keys() == {"hook:1"}
+    scene.registry.forget("hook:1")
+    scene.agent.tend(full=True)
+    assert not scene.agent._probes._probing

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,19 +21,22 @@ from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.parking.lot import Move
 from celery_breaker.plugin.parking.note import Note
 from celery_breaker.stores.memory import MemoryStore
+from tests.support.waiting import eventually
 
 
 class FakeLot:
-    """Notes what it moves; fails as often as it is told to."""
+    """Notes what it moves, and in which threads it tried; fails as often as it is told to."""
 
     def __init__(self) -> None:
-        self.failures = 0
+        self.failures = self.closed = 0
         self.moved: list[Move] = []
+        self.tried_by: list[threading.Thread] = []
 
     def place(self, name: str, origin: str) -> str:
         return f"celery_breaker.parked.{name}"
 
     def move(self, moves: Sequence[Move]) -> None:
+        self.tried_by.append(threading.current_thread())
         if self.failures:
             self.failures -= 1
             raise ConnectionResetError("the broker is away")
@@ -41,22 +46,37 @@ class FakeLot:
                 move.ack()
 
     def close(self) -> None:
-        pass
+        self.closed += 1
+
+
+class HangingLot(FakeLot):
+    """The broker takes what is sent to it and says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.over = threading.Event(), threading.Event()
+
+    def move(self, moves: Sequence[Move]) -> None:
+        self.asked.set()
+        self.over.wait(60)
 
 
 class World:
-    def __init__(self, app: Celery) -> None:
-        self.lot, self.loop = FakeLot(), MainLoop()
+    def __init__(self, app: Celery, lot: FakeLot | None = None) -> None:
+        self.lot, self.loop = lot or FakeLot(), MainLoop()
         self.registry = Registry(MemoryStore())
         self.deferrer = Deferrer(app, self.registry, self.lot, loop=self.loop)  # type: ignore[arg-type]
         self.acked: list[str] = []
         self.task = SimpleNamespace(name="tests.add", ignore_result=True, backend=None)
 
-    def refuse(
+    def refuse(self, task_id: str, **options: Any) -> None:
+        self.deferrer._waiting.append(self.refused(task_id, **options))
+
+    def refused(
         self, task_id: str, *, action: str = "park", headers: Mapping[str, Any] | None = None, **options: Any
-    ) -> None:
+    ) -> Refused:
         message = Message(body="[[], {}, {}]", headers={"id": task_id, "task": "tests.add", **(headers or {})})
-        refused = Refused(
+        return Refused(
             task=self.task,  # type: ignore[arg-type]
             message=message,
             origin="celery",
@@ -67,7 +87,6 @@ class World:
             gone=lambda: None,
             **options,
         )
-        self.deferrer._waiting.append(refused)
 
     def work(self) -> float:
         return self.deferrer._work()
@@ -120,6 +139,43 @@ def test_what_is_left_of_the_last_tasks_is_set_aside_when_the_worker_ends(world:
     world.refuse("1", acknowledged=True)
     world.deferrer.close()
     assert len(world.lot.moved) == 1
+
+
+def test_what_fails_while_the_worker_stops_is_parked_at_once_and_not_at_the_end(world: World) -> None:
+    """The pool may have to be waited for as long as its longest task, and a worker be killed before."""
+    world.deferrer.close()
+    world.deferrer.submit(world.refused("1", acknowledged=True))
+    assert len(world.lot.moved) == 1
+
+
+def test_a_broker_that_hangs_keeps_no_worker_from_ending(
+    make_app: Callable[[Mapping[str, Any]], Celery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(make_app({"broker_url": "memory://"}), lot := HangingLot())
+    background = world.deferrer._background
+    monkeypatch.setattr(background, "stop", partial(background.stop, timeout=0.01))
+    world.deferrer.submit(world.refused("1"))
+    assert lot.asked.wait(10)
+    world.deferrer.submit(world.refused("2"))
+    ending = threading.Thread(target=world.deferrer.close, daemon=True)
+    ending.start()
+    ending.join(5)
+    assert not ending.is_alive()
+    assert lot.closed == 0, "its connection is in use"
+    lot.over.set()
+    eventually(lambda: not background.running, "the thread should end")
+
+
+def test_without_an_event_loop_only_the_first_task_s_thread_waits_for_a_broker_that_is_away(world: World) -> None:
+    here = threading.current_thread()
+    world.deferrer.inline = True
+    world.lot.failures = 1_000_000
+    for task_id in "123":
+        world.deferrer.submit(world.refused(task_id))
+    assert world.lot.tried_by.count(here) == 1
+    world.lot.failures = 0
+    eventually(lambda: len(world.lot.moved) == 3, "a thread of its own should park them")
+    world.deferrer.close()
 
 
 def test_failed_tasks_that_cannot_be_parked_as_the_worker_ends_are_counted_in_the_log(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from celery import Celery
 from kombu import Queue
 
-from celery_breaker.plugin.parking.lot import HELD_AT_ONCE, QUARANTINE, Move, parking_queue
+from celery_breaker.plugin.parking.lot import HELD_AT_ONCE, QUARANTINE, Move, Targets, parking_queue
 from celery_breaker.plugin.parking.note import Note
 from celery_breaker.plugin.parking.redis import RedisLot
 from celery_breaker.status import Waiting
@@ -272,3 +273,13 @@ def test_of_a_message_that_was_acknowledged_a_copy_is_put_whatever_became_of_its
         again = Queue("work")(connection.default_channel).get(no_ack=True)
     assert (again.payload, again.properties["priority"]) == (message.payload, 6)
     assert Note.of(again.headers).due == 4.0
+
+
+def test_of_many_breakers_the_queues_of_the_last_are_remembered() -> None:
+    """Breakers may be many, each named after an argument."""
+    targets = Targets()
+    for number in range(3000):
+        assert targets.note(f"hook:{number}", Counter(celery=2, mail=1)) == 3
+    assert targets.note("hook:2999", Counter()) == 0
+    assert targets.depth("hook:0", lambda queue: 5) is None
+    assert targets.depth("hook:2999", lambda queue: 5 if queue == "mail" else None) == 5

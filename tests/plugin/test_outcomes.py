@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from celery.exceptions import Retry
+from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from celery_breaker.core.policy import Policy
 from celery_breaker.core.verdict import Verdict
@@ -47,3 +50,19 @@ def test_a_slow_call_is_slow_though_its_result_is_elsewhere() -> None:
     assert outcome is not None
     assert outcome.verdict is Verdict.FAILURE
     assert outcome.slow
+
+
+@pytest.mark.parametrize(
+    ("policy", "verdict"),
+    [(Policy(), Verdict.FAILURE), (Policy(ignore=("broken_on_import.Odd",)), Verdict.NEUTRAL)],
+)
+def test_an_exception_whose_module_breaks_as_it_is_imported_is_judged_by_its_name(
+    policy: Policy, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_on_import.py").write_text("raise RuntimeError('needs a database')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    outcome = outcome_in_main(
+        ticket(policy), Ended(UnpickleableExceptionWrapper("broken_on_import", "Odd", ()), runtime=0.1)
+    )
+    assert outcome is not None
+    assert outcome.verdict is verdict

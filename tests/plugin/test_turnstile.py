@@ -72,6 +72,12 @@ def test_fresh_tasks_ask_for_a_permit_that_is_taken_once_and_not_each(stage: Sta
     assert stage.refused == ["a", "b", "c"]
 
 
+def test_once_answered_nothing_is_kept_of_a_request(stage: Stage) -> None:
+    """Breakers may be many, each named after an argument."""
+    stage.arrives("a")
+    assert not list(stage.turnstile._held)
+
+
 def test_a_task_that_was_parked_always_asks_for_it_may_be_the_probe(stage: Stage) -> None:
     stage.arrives("fresh")
     assert stage.arrives("released", parked_before=True) == ["lease"]

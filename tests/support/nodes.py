@@ -1,4 +1,4 @@
-"""pytest-celery's `celery_setup` on local processes instead of Docker containers.
+"""pytest-celery's `celery_setup` on the nodes of our own tests: local processes, without a Docker engine.
 
 A test (or a module, with `pytestmark`) says what it runs on:
 
@@ -17,19 +17,16 @@ Options, each with its default: `brokers` (both; the test runs once for each), `
 `restart` concern the whole server, so put it back). Otherwise everything is as pytest-celery documents it, and each
 of its fixtures can be overridden further.
 
-Under `make test-docker`, workers and Redis are containers instead, see `containers`; RabbitMQ stays a process.
+Under `make test-docker`, all of them are containers instead, see `tests.support.containers`.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import shlex
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,10 +54,9 @@ from pytest_celery import (  # the fixtures among these work as they are
     default_worker_app,
 )
 
-from tests.support.containers import ContainedRedis, ContainedWorker, contained
 from tests.support.processes import Process
 from tests.support.servers import RabbitMQServer, RedisServer, rabbitmq_executables
-from tests.support.workers import APP, Worker, environment, track, worker_argv
+from tests.support.workers import Worker, environment, new_worker, track
 
 _numbers = itertools.count(1)
 
@@ -96,7 +92,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 class ProcessContainer:
-    """A process in the place of docker-py's `Container`: the part of it that pytest-celery and docker-tools call."""
+    """A `Process` in the place of docker-py's `Container`: the part of it that pytest-celery and docker-tools call."""
 
     def __init__(self, process: Process, *, hostname: str, ports: Mapping[str, int]) -> None:
         self.process = process
@@ -132,13 +128,6 @@ class ProcessContainer:
         self.process.stop(timeout)
         self.process.start()
 
-    def exec_run(self, command: str | list[str]) -> tuple[int, bytes]:
-        argv = shlex.split(command) if isinstance(command, str) else command
-        done = subprocess.run(
-            argv, env=self.process.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False
-        )
-        return done.returncode, done.stdout
-
 
 _KILL = signal.SIGKILL
 
@@ -152,7 +141,7 @@ def _signal(name: str | int | None) -> int:
 
 
 class LocalNode:
-    """For pytest-celery's container classes: what differs when there is no container around the process."""
+    """For pytest-celery's container classes: what differs for a `Process` of ours, on the machine's network."""
 
     _container: ProcessContainer
 
@@ -269,31 +258,13 @@ def _redis_container(server: RedisServer) -> LocalRedis:
 
 
 @pytest.fixture
-def make_redis_node(
-    make_redis: Callable[[], RedisServer], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], LocalRedis]]:
-    """`make_redis_node()` → a Redis of the test's own, a process or a container."""
-    with ExitStack() as stack:
-
-        def make() -> LocalRedis:
-            if not contained():
-                return _redis_container(make_redis())
-            server = ContainedRedis(tmp_path_factory.mktemp("redis"), executable="redis-server")
-            stack.callback(server.kill)
-            server.start(timeout=60)
-            return _redis_container(server)
-
-        yield make
+def default_redis_broker(make_redis: Callable[[], RedisServer]) -> LocalRedis:
+    return _redis_container(make_redis())
 
 
 @pytest.fixture
-def default_redis_broker(make_redis_node: Callable[[], LocalRedis]) -> LocalRedis:
-    return make_redis_node()
-
-
-@pytest.fixture
-def default_redis_backend(make_redis_node: Callable[[], LocalRedis]) -> LocalRedis:
-    return make_redis_node()
+def default_redis_backend(make_redis: Callable[[], RedisServer]) -> LocalRedis:
+    return _redis_container(make_redis())
 
 
 @pytest.fixture
@@ -345,25 +316,16 @@ def start_worker_node(
     started: list[Worker] = []
 
     def start() -> LocalWorker:
-        name = f"node-{next(_numbers)}"
-        hostname = f"{name}@localhost"
-        argv = worker_argv(
-            pool=celery_pool,
-            concurrency=fleet.concurrency,
-            queues=fleet.queues,
-            hostname=hostname,
-            loglevel="INFO",
-            args=fleet.args,
-            app=APP,
-        )
-        worker = (ContainedWorker if contained() else Worker)(
-            argv,
-            name=name,
-            hostname=hostname,
+        worker = new_worker(
             conf=celery_setup_config,
             folder=tmp_path,
             env=default_worker_env,
             app_maker=lambda conf: request.getfixturevalue("celery_setup_app"),
+            pool=celery_pool,
+            concurrency=fleet.concurrency,
+            queues=fleet.queues,
+            loglevel="INFO",
+            args=fleet.args,
         )
         track(request, worker)
         started.append(worker)
@@ -427,7 +389,6 @@ __all__ = [
     "default_worker_container",
     "default_worker_env",
     "fleet",
-    "make_redis_node",
     "pytest_generate_tests",
     "start_worker_node",
 ]

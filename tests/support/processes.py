@@ -17,7 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -57,7 +57,7 @@ def free_port() -> int:
     raise AssertionError("the ports have no end")
 
 
-def _with_parent(argv: Sequence[str]) -> list[str]:
+def _with_parent(argv: Iterable[str]) -> list[str]:
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--", *argv] if setpriv else list(argv)
 
@@ -98,7 +98,7 @@ class Process:
             return
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
-                _with_parent(self.argv),
+                _with_parent(self._command()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -109,6 +109,10 @@ class Process:
                 start_new_session=True,
             )
         _LIVE.add(self)
+
+    def _command(self) -> Iterable[str]:
+        """What is executed."""
+        return self.argv
 
     @property
     def pid(self) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import trustme
 
+from tests.support.containers import node_of
 from tests.support.processes import free_port
 from tests.support.servers import RedisServer, new_redis, redis_executable
 from tests.support.waiting import eventually
@@ -98,7 +99,8 @@ def started_sentinels(folders: Folders, *args: str, count: int = 3, lines: tuple
         master = started(new_redis(folders("master"), *args, *_SYNC_AT_ONCE))
         follow = ("--replicaof", "127.0.0.1", str(master.port))
         replica = started(new_redis(folders("replica"), *args, *_SYNC_AT_ONCE, *follow))
-        watch = [started(Sentinel(folders("sentinel"), master, *lines, quorum=count // 2 + 1)) for _ in range(count)]
+        quorum = count // 2 + 1
+        watch = [started(node_of(Sentinel)(folders("sentinel"), master, *lines, quorum=quorum)) for _ in range(count)]
         found = Sentinels(master, replica, watch)
         found.wait_until_ready()
         yield found
@@ -196,7 +198,7 @@ def started_cluster(folders: Folders, *args: str, replicas: bool = False) -> Ite
     with ExitStack() as stack:
 
         def started() -> Node:
-            node = Node(folders("node"), *args)
+            node = node_of(Node)(folders("node"), *args)
             stack.callback(node.kill)
             node.start()
             return node

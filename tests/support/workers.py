@@ -1,4 +1,4 @@
-"""Brokers and workers for tests, each worker a process of its own.
+"""Brokers and workers for tests, each worker a process of its own, or under `make test-docker` a container.
 
 Fixtures:
 
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.containers import node_of
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 
@@ -158,6 +159,22 @@ def celery_argv(*args: str, app: str = APP) -> list[str]:
     return [sys.executable, "-m", "celery", "-A", app, *args]
 
 
+def new_worker(
+    *,
+    conf: Mapping[str, Any],
+    folder: Path,
+    env: Mapping[str, str],
+    app_maker: Callable[[Mapping[str, Any]], Celery],
+    app: str = APP,
+    **options: Any,
+) -> Worker:
+    """A worker that is still to be started; the caller kills it. `options` are those of `worker_argv`."""
+    name = f"worker-{next(_numbers)}"
+    hostname = f"{name}@localhost"
+    argv = worker_argv(hostname=hostname, app=app, **options)
+    return node_of(Worker)(argv, name=name, hostname=hostname, conf=conf, folder=folder, env=env, app_maker=app_maker)
+
+
 def worker_argv(
     *, pool: str, concurrency: int, queues: Sequence[str], hostname: str, loglevel: str, args: Sequence[str], app: str
 ) -> list[str]:
@@ -272,20 +289,17 @@ class WorkerFactory:
         `wait_ready()`, to start several workers side by side.
         """
         settings = self.settings(broker=broker, backend=backend, conf=conf)
-        name = f"worker-{next(_numbers)}"
-        hostname = f"{name}@localhost"
-        args = ["--without-mingle", *args]  # which waits a second for the answers of others, of whom there are few
-        argv = worker_argv(
-            pool=pool, concurrency=concurrency, queues=queues, hostname=hostname, loglevel=loglevel, args=args, app=app
-        )
-        worker = Worker(
-            argv,
-            name=name,
-            hostname=hostname,
+        worker = new_worker(
             conf=settings,
             folder=self.folder,
             env=environment(settings, env),
             app_maker=self.request.getfixturevalue("make_app"),
+            app=app,
+            pool=pool,
+            concurrency=concurrency,
+            queues=queues,
+            loglevel=loglevel,
+            args=["--without-mingle", *args],  # which waits a second for the answers of others, of whom there are few
         )
         self.keep(worker)
         worker.start()
@@ -331,10 +345,10 @@ def worker_factory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[W
 def beat_factory(worker_factory: WorkerFactory, tmp_path: Path) -> Callable[..., Process]:
     """`beat_factory(conf, *args)` → a running beat with these settings (those of a worker: `worker.conf`)."""
 
-    def make(conf: Mapping[str, Any], *args: str, app: str = APP) -> Process:
+    def make(conf: Mapping[str, Any], *args: str, app: str = APP, env: Mapping[str, str] | None = None) -> Process:
         name = f"beat-{next(_numbers)}"
         argv = celery_argv("beat", "--loglevel", "INFO", "--schedule", str(tmp_path / f"{name}.db"), *args, app=app)
-        beat = Process(argv, name=name, log=tmp_path / f"{name}.log", env=environment(conf), cwd=tmp_path)
+        beat = node_of(Process)(argv, name=name, log=tmp_path / f"{name}.log", env=environment(conf, env), cwd=tmp_path)
         worker_factory.keep(beat)
         beat.start()
         beat.wait_for_log(r"beat: Starting", timeout=READY_TIMEOUT)

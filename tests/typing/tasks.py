@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
 from celery.canvas import Signature
+from celery.contrib.django.task import DjangoTask
 from celery.result import AsyncResult
 from typing_extensions import assert_type
 
@@ -80,6 +81,23 @@ def types() -> None:
     assert_type(signed_and_bound, BreakerTask[[str], int])
 
 
+class OfBoth(BreakerTask, DjangoTask):  # type: ignore[misc, type-arg]  # celery-types says that delay_on_commit returns
+    """There is no need to, but it works."""
+
+    abstract = True
+
+
+def on_commit() -> None:
+    """As `delay` and `apply_async`, but what is sent later has no result now."""
+    loose.delay_on_commit("ann", 2)
+    loose.apply_async_on_commit(("ann",), countdown=1)
+    signed.delay_on_commit("ann")
+    signed.apply_async_on_commit(("ann",), countdown=1)
+    in_session.delay_on_commit("ann")
+    later: Callable[[str], None] = signed.delay_on_commit
+    later("ann")
+
+
 def calls() -> None:
     """What calls give."""
     assert_type(loose("ann"), Any)
@@ -98,3 +116,6 @@ def mistakes() -> None:
     signed.delay(1)  # type: ignore[arg-type]
     signed_and_bound.delay()  # type: ignore[call-arg]
     signed.si("ann", "bob")  # type: ignore[call-arg]
+    signed.delay_on_commit(1)  # type: ignore[arg-type]
+    signed.apply_async_on_commit(("ann",), countdown="1")  # type: ignore[arg-type]
+    signed.delay_on_commit("ann").get()  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ class Entrance:
     """A breaker by name, whose registry is found at the first use. Thread-safe, fork-safe."""
 
     def __init__(self, name: str, *, policy: Policy | None = None, store: str | Store | None = None) -> None:
-        self.name = check_name(name)
+        self.name: str = check_name(name)
         if policy is not None and not isinstance(policy, Policy):
             raise ConfigurationError(f"policy={policy!r} is no Policy; Policy.from_options makes one from a mapping")
         self._policy = policy

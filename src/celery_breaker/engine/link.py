@@ -43,8 +43,8 @@ class Link:
         self, store: Store, *, clock: Clock, views: Callable[[], Iterable[Record]], meter: Meter | None = None
     ) -> None:
         self.shared = store
-        self.timed = TimedStore(store, Meter() if meter is None else meter, clock=clock)
-        self.offset = 0.0
+        self.timed: TimedStore = TimedStore(store, Meter() if meter is None else meter, clock=clock)
+        self.offset: float = 0.0
         self._clock = clock
         self._views = views
         self._place: tuple[MemoryStore | None, int] = None, 0  # this process's own memory if it stands in; the epoch
@@ -119,10 +119,11 @@ class Link:
             self._retry_at = self._clock() + self._pause
             return False
         with self._lock:
-            if self.connected:
+            local, epoch = self._place
+            if local is None:
                 return False  # another thread was faster
             self.heard(now)
-            self._place = None, self.epoch + 1
+            self._place = None, epoch + 1
         logger.warning("store is back, this process shares its breakers again", extra={"store": self.shared.url})
         return True
 

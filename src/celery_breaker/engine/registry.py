@@ -62,7 +62,7 @@ class Registry(Leases):
     def __init__(self, store: Store, *, refresh: float = 1.0, **options: Any) -> None:
         super().__init__(store, **options)
         self._refresh = refresh
-        self.reporter = Background(self.work, name="celery-breaker-reporter")
+        self.reporter: Background = Background(self.work, name="celery-breaker-reporter")
         self._closing = False
         self._reset_queues()
         _registries.add(self)
@@ -103,6 +103,11 @@ class Registry(Leases):
             self.report(Outcome(ticket, Verdict.SUCCESS))
         else:
             next(ticket.counter)
+
+    def unused(self, ticket: Ticket) -> None:
+        """Hand over that no call was made on this ticket: its permit, if it has one, is free again. Never waits."""
+        if ticket.permit is not None:
+            self.report(Outcome(ticket, Verdict.NEUTRAL))
 
     def ask(self, cell: Cell, answer: Callable[[Ticket | None], None], *, ttl: float | None = None) -> None:
         """Have the reporter `enter`; it calls ``answer`` from its thread, with a ticket or ``None``. Never waits."""

@@ -24,7 +24,7 @@ class TimedStore:
     """Implements `Store` on another one, and tells a meter how long each operation took. Thread-safe if they are."""
 
     def __init__(self, store: Store, meter: Meter, *, clock: Clock) -> None:
-        self.url = store.url
+        self.url: str = store.url
         self._store = store
         self._meter = meter
         self._clock = clock

@@ -22,12 +22,18 @@ class Ticket:
 
     __slots__ = ("_taken", "cell", "counter", "epoch", "generation", "permit")
 
+    cell: Cell
+    counter: Iterator[int]
+    epoch: int
+    generation: int
+    permit: str | None
+
     def __init__(self, cell: Cell, *, generation: int, epoch: int, permit: str | None = None) -> None:
         self.cell = cell
         self.generation = generation
         self.epoch = epoch
         self.permit = permit
-        self.counter: Iterator[int] = itertools.count()
+        self.counter = itertools.count()
         self._taken = 0
 
     def take_successes(self) -> int:
@@ -78,6 +84,24 @@ class Cell:
         "used_at",
     )
 
+    applied_at: float
+    direct: bool
+    exact: bool
+    full_until: float
+    known: bool
+    name: str
+    own: Policy
+    passing: bool
+    pinned: bool
+    places: Places
+    plain: bool
+    policy: Policy
+    record: Record
+    shared: Record | None
+    spent_until: float
+    ticket: Ticket
+    used_at: float
+
     def __init__(self, name: str, policy: Policy, *, at: float) -> None:
         self.name = name
         self.places = Places()
@@ -87,7 +111,7 @@ class Cell:
         self.applied_at, self.used_at = float("-inf"), at
         self.full_until = self.spent_until = float("-inf")
         self.record = Record(name=name)
-        self.shared: Record | None = None
+        self.shared = None
         self.ticket = Ticket(self, generation=0, epoch=0)
         self.passing = True
 

@@ -72,11 +72,11 @@ class Views:
         clock: Clock = monotonic,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self.worker = worker or f"{socket.gethostname()}:{os.getpid()}"
+        self.worker: str = worker or f"{socket.gethostname()}:{os.getpid()}"
         self.tended = tended
         self.listeners: list[Listener] = []
         self.watchers: list[Watcher] = []
-        self.meters = Meters()
+        self.meters: Meters = Meters()
         self.cells: dict[str, Cell] = {}
         self.clock = clock
         self.random = random
@@ -88,7 +88,9 @@ class Views:
         self._applying = threading.Lock()
         self._private: MemoryStore | None = None
         self._tidy_at = clock() + _IDLE
-        self.link = Link(store, clock=clock, views=lambda: [cell.record for cell in self._cells()], meter=self.meters)
+        self.link: Link = Link(
+            store, clock=clock, views=lambda: [cell.record for cell in self._cells()], meter=self.meters
+        )
         if isinstance(store, MemoryStore):
             self.link.heard(store.now())
 

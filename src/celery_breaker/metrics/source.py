@@ -32,7 +32,7 @@ class Measured(Meter):
         self.labels = labels
         self._own_sampler = Sampler(source) if isinstance(source, Desk) else None
         self._sampler = source if isinstance(source, Sampler) else self._own_sampler
-        self.registry = source if isinstance(source, Registry) else _desk_of(source).registry
+        self.registry: Registry = source if isinstance(source, Registry) else _desk_of(source).registry
         self._tended_at: float | None = None
         self.registry.meters.add(self)
 

@@ -22,11 +22,10 @@ from celery_breaker.plugin.bus.bus import Bus, has_fanout, hints
 from celery_breaker.plugin.bus.peers import BusPeers
 from celery_breaker.plugin.declared.policies import Policies, collect
 from celery_breaker.plugin.fleet import AppFleet
-from celery_breaker.plugin.parking import amqp as parking_amqp
-from celery_breaker.plugin.parking import local as parking_local
-from celery_breaker.plugin.parking import redis as parking_redis
-from celery_breaker.plugin.parking.lot import Lot, PortableLot
+from celery_breaker.plugin.parking.lot import Lot
+from celery_breaker.plugin.parking.opening import open_lot
 from celery_breaker.plugin.parking.yard import AppYard
+from celery_breaker.plugin.unproxied import unproxied
 from celery_breaker.settings import Derived, Settings, derive_store
 from celery_breaker.status import Desk
 from celery_breaker.stores.memory import MemoryStore
@@ -188,16 +187,7 @@ class AppBreakers:
 
     def open_lot(self) -> Lot:
         """A new lot on the app's broker; does not connect yet."""
-        connection = self.app.connection_for_write()
-        if parking_redis.serves(connection):
-            return parking_redis.RedisLot(self.app)
-        if parking_amqp.serves(connection):
-            return parking_amqp.AmqpLot(self.app)
-        if connection.transport.driver_type == "sqs":
-            from celery_breaker.plugin.parking.sqs import SqsLot  # where boto is installed
-
-            return SqsLot(self.app)
-        return parking_local.LocalLot(self.app) if parking_local.serves(connection) else PortableLot(self.app)
+        return open_lot(self.app)
 
     def _signal(self, change: Change) -> None:
         if change.state_before is not change.state_after:
@@ -247,7 +237,7 @@ def breakers_of(app: Celery) -> AppBreakers:
         >>> "smtp" in breakers_of(app).desk.names()
         True
     """
-    app = getattr(app, "_get_current_object", lambda: app)()
+    app = unproxied(app)
     breakers = _apps.get(app)
     if breakers is None:
         breakers = _apps.setdefault(app, AppBreakers(app))

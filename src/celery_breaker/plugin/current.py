@@ -11,6 +11,7 @@ from celery import _state as celery_state
 
 from celery_breaker.engine import default, stage
 from celery_breaker.engine.registry import Registry
+from celery_breaker.plugin.unproxied import unproxied
 from celery_breaker.status import default as desks
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _current_desk() -> Desk | None:
 
 def _house_of(app: object) -> AppHouse | None:
     """For tests alone."""
-    wanted = _current_app() if app is None else getattr(app, "_get_current_object", lambda: app)()
+    wanted = _current_app() if app is None else unproxied(app)
     if not isinstance(wanted, Celery):
         return None
     from celery_breaker.plugin.rehearsal.house import house_of_app

@@ -13,9 +13,9 @@ from celery import signals as celery_signals
 
 from celery_breaker.engine.registry import close_all
 from celery_breaker.plugin import current  # noqa: F401  (knows from now on whose breakers are meant)
-from celery_breaker.plugin.agent import tend
-from celery_breaker.plugin.agent.tend import TEND
 from celery_breaker.plugin.publishing import front
+from celery_breaker.plugin.unproxied import unproxied
+from celery_breaker.plugin.worker import tend
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -27,7 +27,7 @@ _installed: WeakSet[Celery] = WeakSet()
 
 def install(app: Celery) -> None:
     """Make an app's workers guard its tasks, and its beat remind the agent. Does nothing the second time."""
-    app = getattr(app, "_get_current_object", lambda: app)()
+    app = unproxied(app)
     if app in _installed:
         return
     _installed.add(app)
@@ -82,8 +82,8 @@ def _on_beat_init(sender: Any = None, **_: Any) -> None:
     if settings.tend_queue:
         options["queue"] = settings.tend_queue
     tend.register(app)
-    entry = {"task": TEND, "schedule": settings.tend_interval, "options": options}
-    app.conf.beat_schedule.setdefault(TEND, entry)
+    entry = {"task": tend.TEND, "schedule": settings.tend_interval, "options": options}
+    app.conf.beat_schedule.setdefault(tend.TEND, entry)
     scheduler = sender.scheduler
-    if TEND not in scheduler.schedule:
-        scheduler.update_from_dict({TEND: app.conf.beat_schedule[TEND]})
+    if tend.TEND not in scheduler.schedule:
+        scheduler.update_from_dict({tend.TEND: app.conf.beat_schedule[tend.TEND]})

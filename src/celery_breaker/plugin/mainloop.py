@@ -10,7 +10,7 @@ from celery.worker import state as worker_state
 
 from celery_breaker.engine.news import isolated
 from celery_breaker.plugin import waker
-from celery_breaker.plugin.parking.lot import origin_queue
+from celery_breaker.plugin.parking.origin import origin_queue
 from celery_breaker.plugin.parking.redis import forget_locally
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery_breaker.plugin.aliases import P, R_co, SignedTask
 from celery_breaker.plugin.install import install
+from celery_breaker.plugin.publishing.on_commit import OnCommit
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BreakerTask"]
 
 
-class BreakerTask(SignedTask[P, R_co]):
+class BreakerTask(SignedTask[P, R_co], OnCommit):
     """A task behind one or more breakers. Serves as ``base=``, as a mixin, and as ``Celery(task_cls=…)``.
 
     Workers gate the task in their main process; called directly or eagerly, it runs like any other. A task that
@@ -23,6 +24,8 @@ class BreakerTask(SignedTask[P, R_co]):
 
     To type checkers such a task takes any arguments, unless its base says which: ``base=BreakerTask[[str], None]``,
     which is `BreakerTask` at run time.
+
+    Where Django is in use it has what Celery's own tasks have there: `delay_on_commit` and `apply_async_on_commit`.
 
     Attributes:
         breaker: a name, a template like ``"webhook:{host}"`` that takes its fields from the call's arguments, or a list

@@ -149,7 +149,7 @@ class CasStore:
         monotonic: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        self.url = values.url
+        self.url: str = values.url
         self._values = values
         self._patience = patience
         self._pause = pause

@@ -82,7 +82,7 @@ class DjangoValues:
         if len(prefix) > 200:
             raise ConfigurationError(f"breaker_store_prefix has {len(prefix)} characters; use at most 200")
         self._alias = _checked_alias(alias)
-        self.url = f"django-db://{self._alias}"
+        self.url: str = f"django-db://{self._alias}"
         self._vendor = _vendor(self._alias)
         self._sql = Statements(self._vendor)
         self._prefix, self._timeout = prefix, timeout

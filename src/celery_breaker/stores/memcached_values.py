@@ -78,7 +78,7 @@ class MemcachedValues:
         self._connect, self._servers, self._prefix = connect, connect(), prefix
         self._clock = ServerClock()
         self._met: set[str] = set()  # breakers that were looked for before: their views know what was there
-        self.url = f"memcached://{','.join(server.name for server in self._servers)}"
+        self.url: str = f"memcached://{','.join(server.name for server in self._servers)}"
 
     def after_fork(self) -> None:
         """See `Values.after_fork`."""

@@ -103,7 +103,7 @@ class MessageStore:
     - Totals are those of this process alone, so ``max_failures`` is for each, and ``min_workers`` above 1 is never met.
     - A lease is claimed, and held if within a moment (``settle``) nobody turns out to have claimed before. Processes
       that cannot hear each other in that moment both hold it: one call too many each, at the most.
-    - `now` is this machine's wall clock: a clock that is 2 s behind has its breakers probed 2 s late by itself, and
+    - ``now`` is this machine's wall clock: a clock that is 2 s behind has its breakers probed 2 s late by itself, and
       those that it opens 2 s early by the others.
     - A journal is what this process has noted, and heard others note, since it began; failures are kept for a day.
     - What is forgotten is forgotten by all who hear of it and have not called it for an hour; others bring it back.

@@ -40,10 +40,10 @@ class RedisStore:
     asks the sentinels anew. Redis replicates late: a failover may undo the last writes.
 
     *Cluster.* A breaker's keys are on one node, and every call but `read` of many and the first `swap` goes to one.
-    `read`, `now` and with them all deadlines of records are on the clock of the node that has ``PREFIX:names``; leases
-    and windows are on the clock of their own node. As far as the clocks of the nodes differ, a breaker may stay open
-    for longer or shorter; no lease is held twice, for its node alone decides. A node that is away fails the calls
-    for its own breakers, and each `read` that asks for one of them.
+    `read`, ``now`` and with them all deadlines of records are on the clock of the node that has ``PREFIX:names``;
+    leases and windows are on the clock of their own node. As far as the clocks of the nodes differ, a breaker may
+    stay open for longer or shorter; no lease is held twice, for its node alone decides. A node that is away fails the
+    calls for its own breakers, and each `read` that asks for one of them.
 
     *Rights.* A user needs ``~PREFIX:*`` (``global_keyprefix`` comes first), and ``+eval +evalsha +time +mget +get +set
     +del +sadd +srem +smembers +hget +hset +hincrby +hgetall +hdel +zadd +zrem +zcard +zscore +zrange
@@ -80,7 +80,7 @@ class RedisStore:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self._target = target(url, options or {})
-        self.url = self._target.shown
+        self.url: str = self._target.shown
         self._prefix = self._target.keyprefix + prefix
         self._timeout = timeout
         self._client = open_client(self._target, timeout=timeout)

@@ -69,8 +69,9 @@ _CLOCKS: dict[str, Callable[[], sa.ColumnElement[Any]]] = {
 class SQLAlchemyStore(CasStore):
     """Implements `Store` on a table of a SQL database. Thread-safe; survives restarts of the server, and forks.
 
-    The table `celery_breaker_values` is made at first use. Who makes tables by migrations adds `metadata` to Alembic's
-    ``target_metadata`` (it takes a list), or calls ``metadata.create_all(engine)``; one that is there stays as it is.
+    The table ``celery_breaker_values`` is made at first use. Who makes tables by migrations adds ``metadata`` to
+    Alembic's ``target_metadata`` (it takes a list), or calls ``metadata.create_all(engine)``; one that is there stays
+    as it is.
 
     On libpq's drivers a statement's time limit travels in the start-up parameter ``options``, which a PgBouncer in
     between refuses unless its ``ignore_startup_parameters`` names it, and psycopg prepares statements, which some
@@ -84,7 +85,7 @@ class SQLAlchemyStore(CasStore):
         prefix: apps with prefixes of their own share a table, and nothing else.
         timeout: seconds that an operation on the database may take, connecting included. A tally, swap or lease is a
             reading and a writing, and more if others write the same value.
-        engine_options: for `sqlalchemy.create_engine`, all but ``isolation_level``; go before ours.
+        engine_options: for ``sqlalchemy.create_engine``, all but ``isolation_level``; go before ours.
 
     Raises:
         ConfigurationError: the URL or an option cannot work, or the driver is not installed; does not connect yet.

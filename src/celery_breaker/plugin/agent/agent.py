@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING
 
-from celery_breaker.core import machine, ramp, tending
-from celery_breaker.core.deferrals import held_back
+from celery_breaker.core import machine, tending
 from celery_breaker.core.names import is_name
 from celery_breaker.core.record import Mode, Record, State
 from celery_breaker.engine.news import about
 from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell
-from celery_breaker.plugin import signals
+from celery_breaker.plugin.agent.backlog import Backlog
 from celery_breaker.plugin.agent.health import HealthChecks
-from celery_breaker.plugin.parking.lot import Held, Lot
-from celery_breaker.plugin.parking.note import Note
+from celery_breaker.plugin.agent.lot import AgentLot
+from celery_breaker.plugin.agent.probes import Probes
 
 if TYPE_CHECKING:
     from celery_breaker.plugin.app import AppBreakers
     from celery_breaker.status import Waiting
 
-__all__ = ["Agent"]
+__all__ = ["LEASE", "Agent"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,70 +34,6 @@ _SEARCH = ""
 
 _FORGET_AFTER = 86_400.0
 """Seconds after which a dynamic breaker that has stayed closed is forgotten."""
-
-
-@dataclass(slots=True)
-class _Draining:
-    """What the agent remembers of a backlog from step to step.
-
-    Attributes:
-        depth: the least depth of the target queue since it began.
-        given: what the last step released.
-        left: what it left in the parking queue.
-        rests_until: until when it need not look, because nothing is due.
-    """
-
-    generation: int
-    depth: int | None
-    at: float
-    given: int = 0
-    left: int = 0
-    rests_until: float = 0.0
-
-    def back(self, size: int) -> float:
-        """The share of the last step that has been parked again, if all that was parked since is of it."""
-        return min(1.0, max(0, size - self.left) / self.given) if self.given else 0.0
-
-    def seen(self, depth: int | None) -> int:
-        """By how much the queue is deeper now than it was; 0 while nobody knows which queue it is."""
-        if depth is None:
-            return 0
-        self.depth = depth if self.depth is None else min(self.depth, depth)
-        return depth - self.depth
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Tells which parked tasks a breaker that closed at ``closed_at`` still holds back, and when the next is due."""
-
-    closed_at: float
-    now: float
-    soonest: float | None = None
-
-    def __call__(self, note: Note) -> bool:
-        if not held_back(due=note.due, since=note.since, closed_at=self.closed_at, now=self.now):
-            return False
-        left = (note.due or 0.0) - self.now
-        self.soonest = left if self.soonest is None else min(self.soonest, left)
-        return True
-
-
-@dataclass(slots=True)
-class _Probing:
-    """For which generation and success a probe was released last, and how long it is given before another follows.
-
-    One may come back unused: a worker that had not heard yet parked it again, or a live task had the permit first.
-    """
-
-    key: tuple[int, int] = (-1, -1)
-    at: float = 0.0
-    patience: float = 0.0
-
-
-@dataclass(slots=True)
-class _Memory:
-    draining: dict[str, _Draining] = field(default_factory=dict)
-    probing: dict[str, _Probing] = field(default_factory=dict)
 
 
 class Agent:
@@ -123,9 +57,10 @@ class Agent:
         self._parked = parked
         self.held = False
         self.tended_at: float | None = None
-        self._lot: Lot | None = None
+        self._lot = AgentLot(breakers)
+        self._backlog = Backlog(self._registry, self._lot)
+        self._probes = Probes(self._registry, self._lot)
         self._holder = f"{self._registry.worker}:{os.getpid()}:{id(self):x}"
-        self._memory = _Memory()
         self._health = HealthChecks(self._registry)
         self._full_at = self._search_at = 0.0
         self._late: set[str] = set()
@@ -169,8 +104,7 @@ class Agent:
     def close(self) -> None:
         """Give back the lease and the connection."""
         self._let_go()
-        if self._lot is not None:
-            self._lot.close()
+        self._lot.close()
 
     def _let_go(self) -> None:
         self.held = False
@@ -205,6 +139,13 @@ class Agent:
                 self._late.add(cell.name)
             elif cell.name not in declared and self._unused(cell):
                 registry.forget(cell.name)
+        self._keep(registry.cells)
+
+    def _keep(self, names: Container[str]) -> None:
+        """Forget what is remembered of all other breakers: there may be many, named after arguments."""
+        self._backlog.keep(names)
+        self._probes.keep(names)
+        self._complaints = {name: said for name, said in self._complaints.items() if name in names or name == _SEARCH}
 
     def _search(self, names: list[str]) -> Mapping[str, Waiting]:
         """What is parked for breakers that should have none; empty, if a search was lately or is impossible."""
@@ -212,14 +153,14 @@ class Agent:
         if not names or now < self._search_at:
             return {}
         try:
-            lot = self._open_lot()
+            lot = self._lot.open()
             waiting = lot.look(names)
             self._search_at = now + lot.pace.search
         except Exception as exc:
             if (complaint := repr(exc)) != self._complaints.get(_SEARCH):
                 logger.warning("parked tasks cannot be counted, tried again with the next round: %s", complaint)
             self._complaints[_SEARCH] = complaint
-            self._drop_lot()
+            self._lot.close()
             return {}
         self._complaints.pop(_SEARCH, None)
         return waiting
@@ -245,7 +186,7 @@ class Agent:
                     extra=about(cell.record),
                 )
             self._complaints[cell.name] = complaint
-            self._drop_lot()
+            self._lot.close()
             return 1.0
         self._complaints.pop(cell.name, None)
         return pause
@@ -264,7 +205,7 @@ class Agent:
         record, now = self._relaxed(cell), self._registry.link.now()
         if machine.due(record, now):
             record = self._registry.change(cell, lambda record, now: machine.half_opened(record, now=now))
-        if cell.policy.health_check is not None and _probes(record, now):
+        if cell.policy.health_check is not None and _wants_probe(record, now):
             self._health.start(cell)
         left = machine.retry_after(cell.record, now) or self._interval
         return min(self._drain(cell, cell.record), max(left, 0.01))
@@ -278,7 +219,7 @@ class Agent:
         said = machine.admission(record, cell.policy, registry.link.now())
         if said in (machine.Admission.ADMIT, machine.Admission.PLACE):
             return self._drain(cell, record)
-        if _probes(record, registry.link.now()):
+        if _wants_probe(record, registry.link.now()):
             return self._probe(cell, record)
         return self._until_due(cell, record)
 
@@ -287,85 +228,18 @@ class Agent:
         return self._interval if left is None else min(max(left, 0.01), self._interval)
 
     def _probe(self, cell: Cell, record: Record) -> float:
-        """Have the service tried, if nobody is at it; seconds until it may be worth while to look again."""
-        if cell.policy.health_check is not None:
-            self._health.start(cell)
-            return tending.STEP
-        probing = self._memory.probing.setdefault(cell.name, _Probing())
-        key, now = (record.generation, record.successes), self._registry.clock()
-        if probing.key != key:
-            probing.key, probing.patience = key, 0.0
-        if not self._registry.permit_free(cell):
-            probing.patience = 0.0  # it is being probed; should that lease run out, another follows at once
-            return tending.STEP
-        if probing.patience and now - probing.at < probing.patience:
-            return tending.STEP
-        probing.patience = tending.patience_after(probing.patience, cell.policy)
-        if released := self._release(cell.name, cell.policy.half_open_calls, ahead=True):
-            name = cell.name
-            logger.debug("breaker %r: %d parked tasks released as probes", name, released, extra=about(cell.record))
-            probing.at = now
-            return tending.STEP
-        return max(tending.STEP, self._open_lot().pace.again)
-
-    # --- the backlog ------------------------------------------------------------------------------------------------
-
-    def _drain(self, cell: Cell, record: Record) -> float:
-        """One step of the ramp; a queue that stays empty is no longer looked at."""
-        registry, name = self._registry, cell.name
-        if not record.draining:
-            return self._interval
-        size, now, pace = self._size(name), registry.clock(), self._open_lot().pace
-        draining = self._memory.draining.get(name)
-        if size == 0:
-            closed = registry.link.now() - (record.recovering or record.since)
-            empty = closed if draining is None else now - draining.at
-            if closed > tending.GRACE + pace.settles and empty >= pace.settles and name not in self._late:
-                self._memory.draining.pop(name, None)
-                registry.change(cell, lambda record, now: machine.drained(record))
-            return max(tending.STEP, pace.again)
-        if draining is not None and draining.generation == record.generation and now < draining.rests_until:
-            return max(tending.STEP, pace.again)
-        depth = self._open_lot().target_depth(name)
-        if draining is None or draining.generation != record.generation:
-            draining = self._memory.draining[name] = _Draining(record.generation, depth, now - tending.STEP)
-        excess, elapsed = draining.seen(depth), min(now - draining.at, 1.0)
-        if cell.policy.scope == "worker":  # or one that parks again what it has released would go round and round
-            excess += int(record.ramp * elapsed * draining.back(size))
-        step = ramp.step(record.ramp, registry.totals(cell), cell.policy, elapsed=elapsed, excess=excess)
-        registry.change(cell, lambda record, now: machine.ramped(record, step.rate))
-        if cell.record.generation == record.generation:
-            waiting = _Waiting(record.since, registry.link.now())
-            draining.given = self._release(name, step.count, held=waiting)
-            draining.left = size - draining.given
-            if not machine.on_ramp(record, cell.policy):  # fresh calls wait for its next step
-                draining.rests_until = now + tending.rest(waiting.soonest, released=draining.given)
-        draining.at = now
+        if cell.policy.health_check is None:
+            return self._probes.release(cell, record)
+        self._health.start(cell)
         return tending.STEP
 
-    def _release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
-        released = self._open_lot().release(name, count, ahead=ahead, held=held)
-        if released:
-            self._registry.meters.released(name, released)
-        if released and signals.task_released.receivers:
-            signals.task_released.send(sender=self._breakers.app, name=name, count=released)
-        return released
-
-    def _size(self, name: str) -> int:
-        return self._open_lot().size(name)
-
-    def _open_lot(self) -> Lot:
-        if self._lot is None:
-            self._lot = self._breakers.open_lot()
-        return self._lot
-
-    def _drop_lot(self) -> None:
-        lot, self._lot = self._lot, None
-        if lot is not None:
-            lot.close()
+    def _drain(self, cell: Cell, record: Record) -> float:
+        if not record.draining:
+            return self._interval
+        return self._backlog.step(cell, record)
 
 
-def _probes(record: Record, now: float) -> bool:
+def _wants_probe(record: Record, now: float) -> bool:
     return record.state is State.HALF_OPEN and machine.mode_at(record, now) is Mode.AUTO
 
 

@@ -25,8 +25,12 @@ class HealthChecks:
         if cell.name in self._running:
             return
         self._running.add(cell.name)
-        generation = cell.record.generation
-        threading.Thread(target=self._check, args=(cell, generation), name="celery-breaker-health", daemon=True).start()
+        work = (cell, cell.record.generation)
+        try:
+            threading.Thread(target=self._check, args=work, name="celery-breaker-health", daemon=True).start()
+        except BaseException:
+            self._running.discard(cell.name)  # no thread could be had; it is tried again
+            raise
 
     def _check(self, cell: Cell, generation: int) -> None:
         try:

@@ -160,6 +160,9 @@ class Bus:
         """Stop both threads; the listener ends within a second."""
         self._stopping.set()
         self._announcer.stop(timeout=1.0)
+        if self._pid == os.getpid() and not self._announcer.running:
+            sending, self._sending = self._sending, None
+            close_quietly(sending)
 
     def _own(self) -> None:
         """In a forked process the parent's connection and threads are not ours."""

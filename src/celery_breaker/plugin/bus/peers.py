@@ -53,7 +53,7 @@ class BusPeers:
         self._timeout = timeout
         self._registry = registry
         self._begin(member=False)
-        self.alone = not self._bus.possible
+        self.alone: bool = not self._bus.possible
         store.connect(self)
 
     def _begin(self, *, member: bool) -> None:

@@ -17,7 +17,7 @@ from celery_breaker.status import Desk
 if TYPE_CHECKING:
     from celery.bin.base import CLIContext
 
-__all__ = ["Failure", "UnknownBreaker", "Unreachable", "opened", "quiet"]
+__all__ = ["Failure", "UnknownBreaker", "opened", "quiet"]
 
 
 class Failure(click.ClickException):

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from celery_breaker.plugin.aliases import AnyTask
 
-__all__ = ["Policies", "collect", "names_on"]
+__all__ = ["OUR_OWN", "Policies", "collect", "names_on"]
 
 logger = logging.getLogger(__name__)
 
-_OUR_OWN = ("celery.", "celery_breaker.")
-"""Tasks of Celery and of this package: a wildcard does not mean them."""
+OUR_OWN = ("celery.", "celery_breaker.")
+"""What names of tasks begin with that are Celery's or this package's: a wildcard does not mean them."""
 
 _PATHS = ("classify", "health_check", "on_open", "backoff")
 
@@ -182,7 +182,7 @@ def _matches(task_name: str, conf: Mapping[str, object], name: str) -> bool:
     patterns = conf.get("tasks", ())
     if isinstance(patterns, str) or not isinstance(patterns, Iterable):
         raise ConfigurationError(f"breakers[{name!r}]['tasks'] must be a list of task names, like ['mail.*']")
-    if task_name.startswith(_OUR_OWN):
+    if task_name.startswith(OUR_OWN):
         return task_name in patterns
     return any(fnmatch.fnmatchcase(task_name, str(pattern)) for pattern in patterns)
 

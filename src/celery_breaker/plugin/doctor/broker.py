@@ -12,7 +12,7 @@ from kombu import Queue
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.doctor.case import BrokerFacts
-from celery_breaker.plugin.parking import amqp as parking_amqp
+from celery_breaker.plugin.parking import amqp
 from celery_breaker.plugin.parking.lot import parking_queue
 from celery_breaker.plugin.parking.start import missing_queues
 from celery_breaker.settings.urls import redacted, shown
@@ -70,7 +70,7 @@ def _visibility(app: Celery, transport: Any) -> float | None:
 
 def _parking(connection: Connection, breakers: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The parking queues in which nothing could be parked, and why."""
-    trial = _try_amqp if parking_amqp.serves(connection) else _try
+    trial = _try_amqp if amqp.serves(connection) else _try
     for breaker in list(breakers)[:_MOST]:
         queue = parking_queue(breaker)
         try:

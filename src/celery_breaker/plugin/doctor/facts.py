@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from celery_breaker.core import machine, tending
 from celery_breaker.core.names import is_name
 from celery_breaker.errors import ConfigurationError, StoreError
+from celery_breaker.plugin.declared.policies import OUR_OWN
 from celery_breaker.plugin.doctor.broker import broker_facts
 from celery_breaker.plugin.doctor.case import Facts, QueueFacts, StoreFacts, TaskFacts
 from celery_breaker.plugin.doctor.workers import workers_online
@@ -30,7 +31,6 @@ __all__ = ["gather"]
 _LOOKS = 5
 """Round trips of which the median is taken."""
 
-_OUR_OWN = ("celery.", "celery_breaker.")
 _KEEPS_NOTHING = ("disabled", "disabled://")
 _LOOPBACK = ("localhost", "127.", "[::1]", "::1")
 
@@ -154,7 +154,7 @@ def _tasks(breakers: AppBreakers) -> Iterable[TaskFacts]:
     """The user's tasks, with what counts of their options."""
     app, guarded = breakers.app, breakers.policies.guarded
     for name, task in sorted(app.tasks.items()):
-        if name.startswith(_OUR_OWN):
+        if name.startswith(OUR_OWN):
             continue
         yield TaskFacts(
             name=name,

@@ -11,18 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-from billiard.einfo import ExceptionInfo
-from celery import signals as celery_signals
-from celery.app.task import Context
-from kombu.utils.encoding import safe_repr, safe_str
+from typing import TYPE_CHECKING
 
 from celery_breaker.core import deferrals
 from celery_breaker.engine.background import Background
 from celery_breaker.engine.view import Cell
 from celery_breaker.errors import BreakerOpen
-from celery_breaker.plugin import signals
+from celery_breaker.plugin.gate.failing import Failing, context_of
+from celery_breaker.plugin.gate.telling import tell_deferred
 from celery_breaker.plugin.mainloop import MainLoop
 from celery_breaker.plugin.parking.lot import Lot, Move
 from celery_breaker.plugin.parking.note import Note
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
     from celery_breaker.engine.registry import Registry
     from celery_breaker.plugin.aliases import AnyTask
 
-__all__ = ["DEFERRED", "Deferrer", "Refused", "context_of"]
+__all__ = ["DEFERRED", "Deferrer", "Refused"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +47,7 @@ _TRIES = 5
 """Attempts to record a failure, a second apart, before the task is let go without."""
 
 _UNRECORDED = 10.0
-"""Seconds for which no state is stored once that failed: a backend that is away may take long to say so, each time."""
+"""Seconds for which no state is stored once that failed: a backend that is away may take as long for each."""
 
 _FALLBACK_VISIBILITY = 3600.0
 """Seconds: what kombu takes where a transport has a visibility timeout and nobody set one."""
@@ -124,8 +120,7 @@ class Deferrer:
         self._lock = threading.Lock()
         self._tries: Counter[int] = Counter()
         self._parked: deque[str] = deque()
-        self._recording_failed = False
-        self._record_again_at = 0.0
+        self._records_from = 0.0
         self._waiting: deque[Refused] = deque()
         self._settled: set[int] = set()
         self._failing = False
@@ -135,7 +130,7 @@ class Deferrer:
     def submit(self, refused: Refused) -> None:
         """Take over a refused message. Never raises."""
         self._waiting.append(refused)
-        if self.inline:
+        if self.inline and not self._failing:  # else the caller would wait for a broker that is away, each time
             self._background.turn()
         if self._waiting:
             self._background.wake()
@@ -148,13 +143,16 @@ class Deferrer:
         return taken
 
     def close(self) -> None:
-        """Finish what is in hand and stop; once more for what the last tasks of a worker left."""
+        """Finish what is in hand and stop the thread; once more for what the last tasks of a worker could not leave."""
+        self.inline = True
         self._background.stop()
-        if self._waiting:
+        hangs = self._background.running  # it has the lock, and the connection
+        if self._waiting and not hangs:
             self._background.turn()
         if left := sum(refused.acknowledged for refused in self._waiting):
             logger.error("the broker is away, so %d failed tasks that it had acknowledged cannot be parked: lost", left)
-        self._lot.close()
+        if not hangs:
+            self._lot.close()
 
     def _current(self, refused: Refused) -> bool:
         """Whether the message still is in this worker's hand, and not given out again by the broker."""
@@ -245,19 +243,18 @@ class Deferrer:
 
     def _record(self, refused: Refused, move: Move) -> None:
         """Show the state, before the message can run again: a state written later could hide its result."""
-        if refused.ignores_result or refused.cell is None or self._registry.clock() < self._record_again_at:
+        if refused.ignores_result or refused.cell is None:
             return
         task, context = refused.task, context_of(refused.message)
-        if not context.id:
+        if not context.id or self._registry.clock() < self._records_from:
             return
         try:
             task.backend.store_result(context.id, self._info(refused, refused.cell, move), DEFERRED, request=context)
-            self._recording_failed = False
+            self._records_from = 0.0
         except Exception as exc:
-            if not self._recording_failed:
+            if not self._records_from:
                 logger.warning("the state %s cannot be stored; tasks are parked all the same: %r", DEFERRED, exc)
-            self._recording_failed = True
-            self._record_again_at = self._registry.clock() + _UNRECORDED
+            self._records_from = self._registry.clock() + _UNRECORDED
 
     def _info(self, refused: Refused, cell: Cell, move: Move) -> dict[str, object]:
         """What the result of a deferred task tells."""
@@ -270,35 +267,22 @@ class Deferrer:
         }
 
     def _fail(self, refused: Refused) -> None:
-        """Fail the task the way Celery fails one whose process was lost: result, errbacks, chord, signal, event."""
-        task, context = refused.task, context_of(refused.message)
+        """Fail the task; one whose failure cannot be recorded is let go after a few tries."""
         exc = refused.error
         if exc is None:
             assert refused.cell is not None
             exc = BreakerOpen(refused.name, self._registry.retry_after(refused.cell))
-        logger.debug("task %s[%s] fails: %s", task.name, context.id, exc)
-        einfo = _einfo(exc)
+        failing, name = Failing(refused.task, refused.message, exc), refused.task.name
+        logger.debug("task %s[%s] fails: %s", name, failing.context.id, exc)
         try:
-            stored = not refused.ignores_result or bool(task.store_errors_even_if_ignored)
-            task.backend.mark_as_failure(context.id, exc, einfo.traceback, request=context, store_result=stored)
+            failing.record(stored=not refused.ignores_result or bool(refused.task.store_errors_even_if_ignored))
         except Exception as failure:
             self._tries[id(refused)] += 1
             if self._tries[id(refused)] < _TRIES:
                 raise
-            logger.error("the failure of task %s[%s] could not be recorded: %r", task.name, context.id, failure)
+            logger.error("the failure of task %s[%s] could not be recorded: %r", name, failing.context.id, failure)
         self._settle(refused, refused.ack)
-        self._loop.send_event(
-            "task-failed", uuid=context.id, exception=safe_repr(exc), traceback=safe_str(einfo.traceback)
-        )
-        celery_signals.task_failure.send(
-            sender=task,
-            task_id=context.id,
-            exception=exc,
-            args=context.args,
-            kwargs=context.kwargs,
-            traceback=exc.__traceback__,
-            einfo=einfo,
-        )
+        failing.tell(self._loop.send_event)
         if refused.error is None:
             self._tell(refused, Note.of(refused.message.headers).deferrals)
 
@@ -312,23 +296,15 @@ class Deferrer:
             refused.action,
             extra={"breaker": refused.name},
         )
-        self._registry.meters.deferred(refused.name, refused.action)
-        if signals.task_deferred.receivers:
-            signals.task_deferred.send(
-                sender=self._app,
-                name=refused.name,
-                task_id=task_id,
-                task_name=refused.task.name,
-                action=refused.action,
-                deferrals=count,
-            )
-
-
-def _einfo(exc: Exception) -> ExceptionInfo:
-    try:
-        raise exc
-    except Exception:
-        return ExceptionInfo()
+        tell_deferred(
+            self._app,
+            self._registry,
+            refused.name,
+            task_id=task_id,
+            task_name=refused.task.name,
+            action=refused.action,
+            deferrals=count,
+        )
 
 
 def close_stale_database_connections() -> None:
@@ -336,20 +312,3 @@ def close_stale_database_connections() -> None:
     db, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
     if db is not None and conf is not None and conf.settings.configured:  # some import Django and do not use it
         db.close_old_connections()
-
-
-def context_of(message: Message) -> Any:
-    """A task message as the context that results backends expect; without arguments if it cannot be decoded."""
-    headers = dict(message.headers or {})
-    try:
-        payload = message.payload
-        if "task" in headers:
-            args, kwargs, embed = payload
-        else:
-            args, kwargs, embed = payload.get("args", ()), payload.get("kwargs", {}), {}
-            headers = {**payload, **headers}
-    except Exception:
-        args, kwargs, embed = (), {}, {}
-    properties = message.properties or {}
-    routing = {"reply_to": properties.get("reply_to"), "correlation_id": properties.get("correlation_id")}
-    return Context({**headers, **routing, **(embed or {}), "args": args, "kwargs": kwargs})

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
 
-from celery_breaker.core.deferrals import back_off, may_defer, recovered
+from celery_breaker.core.deferrals import recovered
 from celery_breaker.core.machine import Admission, mode_at
 from celery_breaker.core.record import Mode
-from celery_breaker.engine.registry import Outcome, Registry
+from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.errors import ConfigurationError, RetryBudgetSpent
-from celery_breaker.plugin import signals
 from celery_breaker.plugin.declared.cells import TaskCells
-from celery_breaker.plugin.gate.deferral import Refused
+from celery_breaker.plugin.gate.aside import Aside
 from celery_breaker.plugin.gate.failures import Deferrable
 from celery_breaker.plugin.gate.inside import FALLBACK, TICKETS, charge_of
+from celery_breaker.plugin.gate.telling import tell_deferred
 from celery_breaker.plugin.gate.turnstile import Gated, SetAside, Turnstile
 from celery_breaker.plugin.parking.note import Note
 
@@ -45,6 +44,7 @@ class Guard:
     """Gates the tasks of one type. Used by the worker's main loop: never waits, and raises nothing but revocations.
 
     Attributes:
+        aside: where what does not run goes.
         cell: the only breaker, if the task names exactly one and its name is fixed: all that a closed one looks at.
         judged_inside: outcomes are classified by user code, which runs in the pool and not in the main process.
         defers: failures set their own tasks aside, which the pool process must know before Celery records them.
@@ -65,7 +65,7 @@ class Guard:
         self.task = task
         self.registry = registry
         self._loop = loop
-        self._deferrer = deferrer
+        self.aside = Aside(task, registry=registry, loop=loop, deferrer=deferrer)
         self._pausing = pausing
         self._shared = shared
         self._turnstile = Turnstile(task, registry=registry, loop=loop, admit=self._admit, refuse=self._refuse)
@@ -93,7 +93,7 @@ class Guard:
             if cell is None or cell.policy.on_open not in _PARKED:
                 return False
             self._pausing.refused(cell)
-            if not self._may_defer(cell, message):
+            if not self.aside.may_defer(cell, message):
                 return False
             origin = self._loop.origin(message)
             if origin is None:
@@ -101,18 +101,7 @@ class Guard:
         except Exception:
             logger.debug("message %s is left to the request's gate", headers.get("id"), exc_info=True)
             return False
-        self._deferrer.submit(
-            Refused(
-                task=self.task,
-                message=message,
-                origin=origin,
-                action="park",
-                cell=cell,
-                connection=self._loop.connections,
-                ack=partial(ack, logger, self._loop.connection_errors),
-                gone=partial(self._loop.forget, message),
-            )
-        )
+        self.aside.message(message, cell, origin=origin, ack=ack)
         self._pausing.grants.drop(message)
         return True
 
@@ -137,7 +126,7 @@ class Guard:
             cells = list(self._cells.of(request.args, request.kwargs))
         except ConfigurationError as exc:
             self._pausing.grants.drop(request.message)
-            self._fail(request, exc)
+            self.aside.request(request, action="fail", error=exc)
             raise SetAside(request.id) from None
         if retries := request.request_dict.get("retries"):
             note = Note.of(request.message.headers)
@@ -192,7 +181,7 @@ class Guard:
     def _deferrable(self, request: Gated, tickets: list[Ticket]) -> Deferrable | None:
         """What it takes to set the request aside if it fails; ``None`` if it may not, or cannot, be."""
         cells = [ticket.cell for ticket in tickets]
-        names = [c.name for c in cells if c.policy.defer_failures and self._may_defer(c, request.message)]
+        names = [c.name for c in cells if c.policy.defer_failures and self.aside.may_defer(c, request.message)]
         origin = self._origin(request) if names else None
         return None if origin is None else Deferrable(tuple(names), origin, self._loop.connections)
 
@@ -261,43 +250,12 @@ class Guard:
             self._pass(request, cells)
             return
         self._pausing.grants.drop(request.message)
-        if self._may_defer(cell, request.message):
-            self._set_aside(request, cell=cell, action="park", wait=self._wait(cell, request, asked=wait))
+        if self.aside.may_defer(cell, request.message):
+            left = self.aside.wait(cell, request.message, asked=wait)
+            self.aside.request(request, cell=cell, action="park", wait=left)
         else:
-            self._set_aside(request, cell=cell, action="fail", error=RetryBudgetSpent(cell.name, wait))
+            self.aside.request(request, cell=cell, action="fail", error=RetryBudgetSpent(cell.name, wait))
         raise SetAside(request.id)
-
-    def _wait(self, cell: Cell, request: Gated, *, asked: float | None) -> float | None:
-        """Seconds for which a task stays parked if the breaker stays closed; ``None`` if it does not admit anyway."""
-        if self.registry.admission(cell) not in (Admission.ADMIT, Admission.PLACE):
-            return None
-        deferrals = Note.of(request.message.headers).deferrals
-        return back_off(cell.policy, deferrals=deferrals, asked=asked, u=self.registry.random())
-
-    # --- failures -----------------------------------------------------------------------------------------------------
-
-    def set_failure_aside(self, request: Gated, outcome: Outcome) -> None:
-        """Park a task that has failed. From whatever thread heard of it; never waits."""
-        deferrable, cell = request.deferrable, outcome.ticket.cell
-        assert deferrable is not None
-        early = not self.task.acks_late
-        if early:
-            request.acknowledge()  # it is already, unless the news of its start was late
-        worker_state.task_ready(request)
-        self._deferrer.submit(
-            Refused(
-                task=self.task,
-                message=request.message,
-                origin=deferrable.origin,
-                action="park",
-                cell=cell,
-                connection=deferrable.connection,
-                acknowledged=early,
-                wait=self._wait(cell, request, asked=outcome.asked),
-                ack=request.acknowledge,
-                gone=_nothing if early else partial(self._gone, request),
-            )
-        )
 
     # --- refusal ------------------------------------------------------------------------------------------------------
 
@@ -309,7 +267,7 @@ class Guard:
         """
         on_open = cell.policy.on_open
         self._pausing.refused(cell)
-        if not self._may_defer(cell, request.message):
+        if not self.aside.may_defer(cell, request.message):
             on_open = "fail"
         if callable(on_open):
             request.request_dict[FALLBACK] = [cell.name, self.registry.retry_after(cell)]
@@ -318,59 +276,16 @@ class Guard:
             return
         if on_open == "retry" and "task" not in request.message.headers:
             on_open = "park"  # protocol 1 keeps the ETA inside the body
-        self._set_aside(request, cell=cell, action="park" if on_open in _PARKED else str(on_open))
+        self.aside.request(request, cell=cell, action="park" if on_open in _PARKED else str(on_open))
         raise SetAside(request.id)
 
     def _tell_fallback(self, request: Gated, cell: Cell) -> None:
-        self.registry.meters.deferred(cell.name, "fallback")
-        if signals.task_deferred.receivers:
-            signals.task_deferred.send(
-                sender=self.task.app,
-                name=cell.name,
-                task_id=request.id,
-                task_name=self.task.name,
-                action="fallback",
-                deferrals=Note.of(request.message.headers).deferrals,
-            )
-
-    def _fail(self, request: Gated, error: Exception) -> None:
-        self._set_aside(request, action="fail", error=error)
-
-    def _set_aside(
-        self,
-        request: Gated,
-        *,
-        action: str,
-        cell: Cell | None = None,
-        error: Exception | None = None,
-        wait: float | None = None,
-    ) -> None:
-        worker_state.task_ready(request)
-        self._deferrer.submit(
-            Refused(
-                task=self.task,
-                message=request.message,
-                origin=None if action == "fail" else self._loop.origin(request.message),
-                action=action,
-                cell=cell,
-                connection=self._loop.connections,
-                error=error,
-                wait=wait,
-                ack=request.acknowledge,
-                gone=partial(self._gone, request),
-            )
+        tell_deferred(
+            self.task.app,
+            self.registry,
+            cell.name,
+            task_id=request.id,
+            task_name=self.task.name,
+            action="fallback",
+            deferrals=Note.of(request.message.headers).deferrals,
         )
-
-    def _gone(self, request: Gated) -> None:
-        request.acknowledged = True
-        self._loop.forget(request.message)
-
-    def _may_defer(self, cell: Cell, message: Message) -> bool:
-        if cell.policy.max_deferrals is None and cell.policy.max_deferral_age is None:
-            return True
-        note = Note.of(message.headers)
-        return may_defer(cell.policy, deferrals=note.deferrals, first=note.first, now=self.registry.link.now())
-
-
-def _nothing() -> None:
-    """What there is to do for a message that was acknowledged before."""

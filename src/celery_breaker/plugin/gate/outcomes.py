@@ -26,7 +26,7 @@ from celery_breaker.engine.judging import UNKNOWN, outcome_of
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 
-__all__ = ["Ended", "cause_of", "lost_process", "neutral", "outcome_in_main", "outcome_in_pool"]
+__all__ = ["Ended", "lost_process", "outcome_in_main", "outcome_in_pool"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Ended:
     inside: bool = False
 
 
-def neutral(exception: BaseException | None) -> bool:
+def _neutral(exception: BaseException | None) -> bool:
     """Whether an exception is a word between a task and Celery, and says nothing of the service."""
     if isinstance(exception, Retry):
         return exception.exc is None
@@ -60,7 +60,7 @@ def lost_process(exception: BaseException | None) -> bool:
     return isinstance(exception, _PROCESS_LOST)
 
 
-def cause_of(exception: BaseException | None) -> BaseException | None:
+def _cause_of(exception: BaseException | None) -> BaseException | None:
     """The exception that a ``Retry`` was raised for, or the exception itself."""
     if isinstance(exception, Retry) and isinstance(exception.exc, BaseException):
         return exception.exc
@@ -72,9 +72,9 @@ def outcome_in_main(ticket: Ticket, ended: Ended) -> Outcome | None:
     exception, policy = ended.exception, ticket.cell.policy
     if ended.inside and not lost_process(exception):
         return None
-    if neutral(exception) or (ended.ours and lost_process(exception)):
+    if _neutral(exception) or (ended.ours and lost_process(exception)):
         return Outcome(ticket, Verdict.NEUTRAL)
-    cause = cause_of(exception)
+    cause = _cause_of(exception)
     if isinstance(cause, (SystemExit, KeyboardInterrupt)):
         cause = WorkerLostError(repr(cause))
     if isinstance(cause, _HANGS):
@@ -89,9 +89,9 @@ def outcome_in_pool(ticket: Ticket, ended: Ended) -> Outcome:
     """The outcome as the pool process sees it, where ``classify`` may run."""
     if ticket.cell.policy.classify is None and (outcome := outcome_in_main(ticket, ended)) is not None:
         return outcome
-    if neutral(ended.exception):
+    if _neutral(ended.exception):
         return Outcome(ticket, Verdict.NEUTRAL)
-    return outcome_of(ticket, exception=cause_of(ended.exception), result=ended.result, duration=ended.runtime)
+    return outcome_of(ticket, exception=_cause_of(ended.exception), result=ended.result, duration=ended.runtime)
 
 
 def _judge_by_name(wrapper: UnpickleableExceptionWrapper, policy: Policy) -> Verdict:
@@ -101,7 +101,7 @@ def _judge_by_name(wrapper: UnpickleableExceptionWrapper, policy: Policy) -> Ver
         found: object = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError):
+    except Exception:  # whatever a module does as it is imported
         found = None
     if isinstance(found, type) and issubclass(found, BaseException):
         return judge_class(found, policy)

@@ -12,7 +12,6 @@ from celery.utils.imports import symbol_by_name
 from celery.worker import state as worker_state
 from celery.worker.request import Request
 
-from celery_breaker.core.verdict import Verdict
 from celery_breaker.engine.registry import Outcome
 from celery_breaker.engine.view import Ticket
 from celery_breaker.plugin.gate.failures import Deferrable, FailureDeferred, first_failed, outcomes_of
@@ -98,7 +97,7 @@ class GuardedRequest(Request):
         else:
             chosen = first_failed(outcomes, self.deferrable.names)
         if chosen is not None:
-            self.guard.set_failure_aside(self, outcomes[chosen])
+            self.guard.aside.failure(self, outcomes[chosen])
             self.deferred = True
 
     def _celery_goes_on(self, exception: BaseException | None) -> bool:
@@ -117,8 +116,7 @@ class GuardedRequest(Request):
         """The request will not run after all: its permits are free again."""
         tickets, self.tickets = self.tickets, ()
         for ticket in tickets or ():
-            if ticket.permit is not None:
-                self.guard.registry.report(Outcome(ticket, Verdict.NEUTRAL))
+            self.guard.registry.unused(ticket)
 
 
 def _gated(execute: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from celery.exceptions import TaskRevokedError
 
 from celery_breaker.core.machine import Admission
-from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.registry import Outcome, Registry
+from celery_breaker.engine.registry import Registry
 from celery_breaker.engine.view import Cell, Ticket
 from celery_breaker.plugin.aliases import AnyTask
 from celery_breaker.plugin.gate.failures import Deferrable
@@ -64,7 +62,8 @@ class SetAside(TaskRevokedError):
 
 
 class Turnstile:
-    """Holds requests of one task while the reporter asks for what they need. Used on the main loop alone.
+    """Holds requests of one task while the reporter asks for what they need. Used on the main loop, or where it
+    has no events, by whichever thread hears the answer.
 
     A held request stays unacknowledged and takes no slot. More than a few would wait for nothing: these are refused.
 
@@ -87,7 +86,7 @@ class Turnstile:
         self._loop = loop
         self._admit = admit
         self._refuse = refuse
-        self._held: Counter[str] = Counter()
+        self._held: list[str] = []  # breakers of the requests held; without an event loop, other threads use it too
 
     def ask(self, request: Gated, cells: list[Cell], tickets: list[Ticket]) -> None:
         """Hold the request until the reporter has asked these breakers in turn; ``tickets`` it has already."""
@@ -97,7 +96,7 @@ class Turnstile:
             self.give_back(tickets)
             self._loop.soon(partial(self._refused, request, cell))
             return
-        self._held[cell.name] += 1
+        self._held.append(cell.name)
 
         def answered(ticket: Ticket | None) -> None:
             self._loop.soon(partial(self._answered, request, cell, rest, tickets, ticket, connection))
@@ -118,8 +117,8 @@ class Turnstile:
     def _in_vain(self, request: Gated, cell: Cell) -> bool:
         """Whether there is no permit to be hoped for; what was parked may have been released to get just that one."""
         if self._registry.admission(cell) is Admission.PLACE:
-            return self._registry.full(cell) or self._held[cell.name] >= _ON_RAMP
-        if self._held[cell.name] >= 2 * cell.policy.half_open_calls:
+            return self._registry.full(cell) or self._held.count(cell.name) >= _ON_RAMP
+        if self._held.count(cell.name) >= 2 * cell.policy.half_open_calls:
             return True
         return self._registry.full(cell) and not Note.of(request.message.headers).deferrals
 
@@ -133,7 +132,7 @@ class Turnstile:
         connection: int,
     ) -> None:
         """On the main loop: run the held request, ask the next breaker, or let it be refused."""
-        self._held[cell.name] -= 1
+        self._held.remove(cell.name)
         won = [*tickets, ticket] if ticket is not None else tickets
         if connection != self._loop.connections:
             self.give_back(won)  # the broker gives this message out again
@@ -156,8 +155,7 @@ class Turnstile:
     def give_back(self, tickets: list[Ticket]) -> None:
         """Free the permits that are among these."""
         for ticket in tickets:
-            if ticket.permit is not None:
-                self._registry.report(Outcome(ticket, Verdict.NEUTRAL))
+            self._registry.unused(ticket)
 
     def _permit_ttl(self, cell: Cell, request: Gated) -> float:
         return permit_lease(cell.policy, request.time_limits[0] or self._task.time_limit)

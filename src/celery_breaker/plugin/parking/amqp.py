@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.connections import connected
-from celery_breaker.plugin.parking.lot import Held, Move, PortableLot, Turn, parked_task, parking_queue
+from celery_breaker.plugin.parking.lot import Held, Move, Turn, parked_task, parking_queue
+from celery_breaker.plugin.parking.portable import PortableLot
 from celery_breaker.status import ParkedTask
 
 if TYPE_CHECKING:
@@ -118,9 +119,7 @@ class AmqpLot(PortableLot):
             for message in messages:
                 self._release_one(message, targets, parked, turn)
             self._sending().wait()
-        if targets:
-            self._targets[name] = targets
-        return targets.total()
+        return self._targets.note(name, targets)
 
     def peek(self, name: str, *, offset: int, count: int) -> list[ParkedTask]:
         """See `Lot.peek`; of the first 200 only, in a classic queue only.

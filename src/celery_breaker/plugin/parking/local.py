@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.utils.json import loads
 
-from celery_breaker.plugin.parking.lot import PortableLot, parked_task, parking_queue
+from celery_breaker.plugin.parking.lot import parked_task, parking_queue
+from celery_breaker.plugin.parking.portable import PortableLot
 from celery_breaker.status import ParkedTask, Waiting
 
 if TYPE_CHECKING:

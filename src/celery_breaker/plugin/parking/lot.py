@@ -1,66 +1,57 @@
-"""Moving messages between queues without losing any: the portable way, which any transport can go.
-
-Publish, then acknowledge: a crash in between leaves two copies, never none.
-"""
+"""The lot: what a transport has to do for parking, whatever its way; and what all ways have in common."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from kombu import Queue
-
-from celery_breaker.errors import BrokerError
-from celery_breaker.plugin.connections import close_quietly, connected
 from celery_breaker.plugin.parking.note import HEADER, Note
 from celery_breaker.status import ParkedTask, Waiting
 
 if TYPE_CHECKING:
-    from celery import Celery
-    from kombu import Connection, Message
+    from kombu import Message
 
 __all__ = [
+    "HELD_AT_ONCE",
+    "PREFIX",
     "QUARANTINE",
     "Held",
     "Lot",
     "Move",
     "Pace",
-    "PortableLot",
+    "Targets",
     "Turn",
-    "origin_queue",
     "parked_task",
     "parking_queue",
     "release_queue",
 ]
 
-logger = logging.getLogger(__name__)
-
 QUARANTINE = "celery_breaker.quarantine"
 """Queue for what was found in a parking queue and cannot be released, with the reason in the header."""
 
-_PREFIX = "celery_breaker.parked."
+PREFIX = "celery_breaker.parked."
+"""First part of every parking queue's name."""
+
 _LONGEST = 200
 """Bytes of a queue's name; AMQP allows 255."""
 
 HELD_AT_ONCE = 200
 """Messages that a release may put behind the others, because they have to wait."""
 
-_SHOWN = {"id": "id", "task": "task", "args": "argsrepr", "kwargs": "kwargsrepr"}
+_REMEMBERED = 1000
 
-_KEPT = ("correlation_id", "reply_to", "message_id", "timestamp", "type", "app_id")
-"""Properties that go along; the rest belongs to one delivery, or (expiration) would let the broker drop the task."""
+_SHOWN = {"id": "id", "task": "task", "args": "argsrepr", "kwargs": "kwargsrepr"}
 
 
 def parking_queue(name: str) -> str:
     """The parking queue of a breaker; a name that no queue could have is escaped, or shortened to a digest."""
-    queue = _PREFIX + quote(name, safe=" :;,=@+!$&'()*~^|<>?[]{}#")
+    queue = PREFIX + quote(name, safe=" :;,=@+!$&'()*~^|<>?[]{}#")
     if len(queue.encode()) > _LONGEST:
-        queue = _PREFIX + hashlib.sha256(name.encode()).hexdigest()
+        queue = PREFIX + hashlib.sha256(name.encode()).hexdigest()
     return queue
 
 
@@ -122,6 +113,27 @@ class Turn:
             self._release -= 1
 
 
+class Targets:
+    """To which queues a lot released each breaker's tasks last; it remembers the last thousand breakers."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, tuple[str, ...]] = {}
+
+    def note(self, name: str, moved: Counter[str]) -> int:
+        """Note what one release has moved to each queue; how many messages that were."""
+        if moved:
+            self._queues.pop(name, None)
+            self._queues[name] = tuple(moved)
+            if len(self._queues) > _REMEMBERED:
+                del self._queues[next(iter(self._queues))]
+        return moved.total()
+
+    def depth(self, name: str, count: Callable[[str], int | None]) -> int | None:
+        """Messages that wait in a breaker's queues, as ``count`` has each; ``None`` if nothing was released to any."""
+        queues = self._queues.get(name)
+        return None if queues is None else sum(count(queue) or 0 for queue in queues)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How often it is worth while to look into parking queues; seconds.
@@ -149,6 +161,11 @@ class Lot(Protocol):
     @property
     def pace(self) -> Pace:
         """How often to look."""
+        ...
+
+    @property
+    def keeps_priority(self) -> bool:
+        """Whether a parking queue keeps its messages in one order whatever their priority."""
         ...
 
     def place(self, name: str, origin: str) -> str:
@@ -197,34 +214,6 @@ class Lot(Protocol):
         ...
 
 
-def origin_queue(message: Message, queues: Sequence[Queue], tags: Mapping[str, str]) -> str | None:
-    """The queue a message was consumed from, or ``None`` when it cannot be parked safely.
-
-    A copy of a fanout exchange stays where it is: put anywhere else, it would run for nobody or for all. Where the
-    transport does not say the queue, it is the one consumed queue that the message's exchange and key lead to.
-
-    Args:
-        message: as received.
-        queues: the queues this worker consumes.
-        tags: names of queues by consumer tag.
-    """
-    info = message.delivery_info or {}
-    by_name = {queue.name: queue for queue in queues}
-    consumed = by_name.get(tags.get(info.get("consumer_tag") or "", ""))
-    if consumed is None:
-        candidates = [by_name[name] for name in _routed(message) if name in by_name]
-        consumed = candidates[0] if len(candidates) == 1 else None
-    if consumed is None or (consumed.exchange is not None and consumed.exchange.type == "fanout"):
-        return None
-    return str(consumed.name)
-
-
-def _routed(message: Message) -> Sequence[str]:
-    lookup = getattr(message.channel, "_lookup", None)
-    info = message.delivery_info or {}
-    return [] if lookup is None else lookup(info.get("exchange"), info.get("routing_key"))
-
-
 def parked_task(headers: object) -> ParkedTask:
     """What the headers of a parked message tell; whatever makes no sense is left empty."""
     known = headers if isinstance(headers, Mapping) else {}
@@ -242,143 +231,3 @@ def release_queue(headers: object) -> str:
     if queue := Note.of(headers).queue:
         return queue
     raise ValueError(f"its header {HEADER!r} names no queue to release it to")
-
-
-class PortableLot:
-    """Implements `Lot` on any transport, one message at a time.
-
-    Attributes:
-        kept: properties that go along with a message.
-    """
-
-    pace = Pace()
-    kept: tuple[str, ...] = _KEPT
-
-    def __init__(self, app: Celery) -> None:
-        self._app = app
-        self._connection: Connection | None = None
-        self._declared: set[str] = set()
-        self._targets: dict[str, Counter[str]] = {}
-
-    def _channel(self) -> Any:
-        if self._connection is None:
-            self._connection = connected(self._app)
-        return self._connection.default_channel
-
-    def close(self) -> None:
-        """See `Lot.close`."""
-        connection, self._connection = self._connection, None
-        self._declared.clear()
-        close_quietly(connection)
-
-    def place(self, name: str, origin: str) -> str:
-        """See `Lot.place`."""
-        return parking_queue(name)
-
-    def _declare(self, queue: str) -> Any:
-        bound = Queue(queue, durable=True)(self._channel())
-        if queue not in self._declared:
-            bound.queue_declare()
-            self._declared.add(queue)
-        return bound
-
-    def _prepared(self, message: Message, headers: Mapping[str, object]) -> Any:
-        """A copy of a message in the transport's own form."""
-        properties = {key: message.properties[key] for key in self.kept if message.properties.get(key) is not None}
-        kept = {key: value for key, value in headers.items() if key != "compression"}  # kombu has undone it
-        return self._channel().prepare_message(
-            message.body,
-            message.properties.get("priority") or 0,
-            message.content_type,
-            message.content_encoding,
-            kept,
-            {**properties, "delivery_mode": 2},
-        )
-
-    def _send(self, message: Message, queue: str, headers: Mapping[str, object], *, then: Callable[[], object]) -> None:
-        """Put a copy into a queue, and do ``then`` when it is surely there."""
-        self._channel().basic_publish(self._prepared(message, headers), exchange="", routing_key=queue)
-        then()
-
-    def move(self, moves: Sequence[Move]) -> None:
-        """See `Lot.move`."""
-        for move in moves:
-            if not move.current():
-                continue
-            if move.queue.startswith(_PREFIX):
-                self._declare(move.queue)
-            self._send(move.message, move.queue, move.headers, then=move.ack)
-
-    def size(self, name: str) -> int:
-        """See `Lot.size`."""
-        return self._count(parking_queue(name)) or 0
-
-    def look(self, names: Iterable[str]) -> dict[str, Waiting]:
-        """See `Lot.look`; since when, is beyond this way."""
-        return {name: Waiting(self.size(name)) for name in names}
-
-    def peek(self, name: str, *, offset: int, count: int) -> list[ParkedTask]:
-        """See `Lot.peek`; beyond this way."""
-        raise BrokerError("this broker shows parked tasks only to who takes them out of their queue")
-
-    def _count(self, queue: str) -> int | None:
-        """Messages in a queue, without making it; ``None`` if there is none."""
-        self._channel()
-        connection = self._connection
-        assert connection is not None
-        trial: Any = connection.channel()
-        with trial:  # asking for a missing queue closes the channel
-            try:
-                return int(trial.queue_declare(queue, passive=True).message_count)
-            except connection.channel_errors:
-                return None
-
-    def target_depth(self, name: str) -> int | None:
-        """See `Lot.target_depth`."""
-        if name not in self._targets:
-            return None
-        return sum(self._count(queue) or 0 for queue in self._targets[name])
-
-    def release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
-        """See `Lot.release`; ``ahead`` is beyond this way."""
-        if not (size := self.size(name)):
-            return 0
-        parked = self._declare(parking_queue(name))
-        targets: Counter[str] = Counter()
-        turn = Turn(count, size, held)
-        while turn.left:
-            message = parked.get()
-            if message is None:
-                break
-            self._release_one(message, targets, parked.name, turn)
-        if targets:
-            self._targets[name] = targets
-        return targets.total()
-
-    def _release_one(self, message: Message, targets: Counter[str], parked: str, turn: Turn) -> None:
-        turn.moved(waits := turn.waits(message.headers))
-        if waits:
-            self._send(message, parked, message.headers, then=message.ack)
-            return
-        try:
-            queue = release_queue(message.headers)
-            self._check_exists(queue)
-        except (ValueError, TypeError, AttributeError, RecursionError) as exc:
-            logger.error("a parked message cannot be released and goes to %s: %s", QUARANTINE, exc)
-            self._declare(QUARANTINE)
-            headers = {**(message.headers or {}), HEADER + "_reason": str(exc)}
-            self._send(message, QUARANTINE, headers, then=message.ack)
-        else:
-            self._send(message, queue, message.headers, then=message.ack)
-            targets[queue] += 1
-
-    def _check_exists(self, queue: str) -> None:
-        """A publish to a queue that is gone would vanish, confirmed."""
-        if queue not in self._declared:
-            if self._count(queue) is None:
-                raise ValueError(f"its queue {queue!r} does not exist any more")
-            self._declared.add(queue)
-
-    def purge(self, name: str) -> int:
-        """See `Lot.purge`."""
-        return int(self._declare(parking_queue(name)).purge() or 0) if self.size(name) else 0

@@ -25,6 +25,7 @@ from celery_breaker.plugin.parking.lot import (
     Held,
     Move,
     Pace,
+    Targets,
     Turn,
     parked_task,
     parking_queue,
@@ -114,11 +115,12 @@ class RedisLot:
     """Implements `Lot` on a Redis broker. Only release, size, depth and purge need a connection of their own."""
 
     pace = Pace()
+    keeps_priority = False
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._connection: Connection | None = None
-        self._targets: dict[str, Counter[str]] = {}
+        self._targets = Targets()
 
     def _channel(self) -> Any:
         if self._connection is None:
@@ -148,7 +150,7 @@ class RedisLot:
         channel = self._channel()
         lists: dict[str, list[str]] = {}
         for move in moves:
-            raw = {**cast("Any", move.message)._raw, "headers": dict(move.headers)}
+            raw = _raw(move)
             lists.setdefault(_list_for(channel, move.queue, raw), []).append(dumps(raw))
         with channel.conn_or_acquire() as client:
             for name, payloads in lists.items():
@@ -161,7 +163,7 @@ class RedisLot:
         lists = _Places()
         words: list[object] = []
         for move in moves:
-            raw = {**cast("Any", move.message)._raw, "headers": dict(move.headers)}
+            raw = _raw(move)
             words += [move.message.delivery_tag, lists.place(_list_for(channel, move.queue, raw)), dumps(raw)]
         _evaluate(channel, _MOVE, [channel.unacked_key, channel.unacked_index_key, *lists.names], words)
         for move in moves:
@@ -191,9 +193,7 @@ class RedisLot:
 
     def target_depth(self, name: str) -> int | None:
         """See `Lot.target_depth`."""
-        if name not in self._targets:
-            return None
-        return sum(int(self._channel()._size(queue)) for queue in self._targets[name])
+        return self._targets.depth(name, lambda queue: int(self._channel()._size(queue)))
 
     def release(self, name: str, count: int, *, ahead: bool = False, held: Held | None = None) -> int:
         """See `Lot.release`; a message moves in one step, and the bytes of one that a worker parked do not change."""
@@ -204,9 +204,7 @@ class RedisLot:
             seen, done = self._release(name, asked, targets, turn, ahead=ahead)
             if seen < asked or not done:  # the queue is empty, or somebody else is at work on it
                 break
-        if targets:
-            self._targets[name] = targets
-        return targets.total()
+        return self._targets.note(name, targets)
 
     def _release(self, name: str, count: int, targets: Counter[str], turn: Turn, *, ahead: bool) -> tuple[int, int]:
         channel = self._channel()
@@ -242,6 +240,11 @@ class _Places:
         if name not in self.names:
             self.names.append(name)
         return self.names.index(name) + 1
+
+
+def _raw(move: Move) -> dict[str, Any]:
+    """The message as Redis has it, with the headers that it is to have."""
+    return {**cast("Any", move.message)._raw, "headers": dict(move.headers)}
 
 
 def _list_for(channel: Any, queue: str, raw: Mapping[str, Any]) -> str:

@@ -20,8 +20,9 @@ from kombu.utils.encoding import safe_str
 from celery_breaker.clock import monotonic
 from celery_breaker.errors import BrokerError
 from celery_breaker.plugin.connections import connected
-from celery_breaker.plugin.parking.lot import Held, Move, Pace, PortableLot, Turn
+from celery_breaker.plugin.parking.lot import Held, Move, Pace, Turn
 from celery_breaker.plugin.parking.note import Note
+from celery_breaker.plugin.parking.portable import PortableLot
 from celery_breaker.plugin.parking.sqs_names import FIFO, PREFIX, parking_queue
 from celery_breaker.status import Waiting
 
@@ -257,9 +258,7 @@ class SqsLot(PortableLot):
                     for message in messages:
                         self._release_one(message, targets, queue, turn)
                 count = turn.open
-        if targets:
-            self._targets[name] = targets
-        return targets.total()
+        return self._targets.note(name, targets)
 
     def _take(self, queue: str, count: int) -> list[Message]:
         """Up to ``count`` messages in hand."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celery_breaker.core.verdict import Verdict
-from celery_breaker.engine.registry import Outcome, Registry
+from celery_breaker.engine.registry import Registry
 
 if TYPE_CHECKING:
     from kombu import Message
@@ -53,5 +52,5 @@ class Grants:
 
     def give_back(self, ticket: Ticket | None) -> None:
         """Free the permit of a ticket, if there is one."""
-        if ticket is not None and ticket.permit is not None:
-            self._registry.report(Outcome(ticket, Verdict.NEUTRAL))
+        if ticket is not None:
+            self._registry.unused(ticket)

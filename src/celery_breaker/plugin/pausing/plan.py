@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from celery_breaker.core.names import fields_of
 from celery_breaker.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from celery_breaker.plugin.declared.policies import Policies
+from celery_breaker.plugin.declared.policies import OUR_OWN, Policies
 
 __all__ = ["pause_plan"]
-
-_OUR_OWN = ("celery.", "celery_breaker.")
-"""Tasks of Celery and of this package: they may share a queue that is paused, and wait in it."""
 
 
 def pause_plan(policies: Policies, tasks: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
@@ -31,7 +25,8 @@ def pause_plan(policies: Policies, tasks: Iterable[str]) -> Mapping[str, tuple[s
     names = [name for name, policy in policies.declared.items() if policy.on_open == "pause"]
     if not names:
         return plan
-    queues = {task: policies.queue_of(task) for task in tasks if not task.startswith(_OUR_OWN)}
+    # Celery's own tasks, and ours, may share a queue that is paused, and wait in it
+    queues = {task: policies.queue_of(task) for task in tasks if not task.startswith(OUR_OWN)}
     for name in names:
         if fields_of(name):
             raise ConfigurationError(

@@ -15,12 +15,11 @@ from celery.utils import uuid
 from celery_breaker.core.deferrals import may_defer
 from celery_breaker.engine.view import Cell
 from celery_breaker.errors import BreakerOpen
-from celery_breaker.plugin import signals
 from celery_breaker.plugin.app import AppBreakers, breakers_of
 from celery_breaker.plugin.declared.cells import TaskCells
 from celery_breaker.plugin.declared.on_publish import OnPublish, resolved, said_by
 from celery_breaker.plugin.declared.policies import names_on
-from celery_breaker.plugin.parking import redis as parking_redis
+from celery_breaker.plugin.gate.telling import tell_deferred
 from celery_breaker.plugin.parking.start import missing_queues
 from celery_breaker.plugin.publishing import role
 from celery_breaker.plugin.publishing.reroute import ToParking
@@ -158,13 +157,13 @@ class Publisher:
             or missing_queues(self._app, [cell.name])
         ):
             return self._send(name, args, kwargs, options)
-        apart = parking_redis.serves(self._app.connection_for_write())
+        lot = self._breakers.open_lot()
         router = ToParking(
             options.get("router") or self._app.amqp.router,
             cell.name,
-            place=self._breakers.open_lot().place,
+            place=lot.place,
             now=now,
-            keeps_priority=not apart,
+            keeps_priority=lot.keeps_priority,
         )
         result = self._send(name, args, kwargs, {**options, "router": router})
         if router.parked:
@@ -180,11 +179,10 @@ class Publisher:
 
     def _tell(self, cell: Cell, name: str, task_id: str, action: str, *, deferrals: int) -> None:
         logger.debug("task %s[%s] met open breaker %r: %s", name, task_id, cell.name, action)
-        self._breakers.registry.meters.deferred(cell.name, action)
-        if signals.task_deferred.receivers:
-            signals.task_deferred.send(
-                sender=self._app, name=cell.name, task_id=task_id, task_name=name, action=action, deferrals=deferrals
-            )
+        registry = self._breakers.registry
+        tell_deferred(
+            self._app, registry, cell.name, task_id=task_id, task_name=name, action=action, deferrals=deferrals
+        )
 
 
 def _due(options: Mapping[str, Any]) -> bool:

@@ -24,8 +24,8 @@ class ToParking:
     Args:
         router: the app's, or the one that the caller gave.
         place: see `Lot.place`.
-        keeps_priority: the broker keeps a queue's messages in one order whatever their priority; where it does not, the
-            priority travels in the note, and the release gives it back.
+        keeps_priority: see `Lot.keeps_priority`; where it does not, the priority travels in the note, and the release
+            gives it back.
 
     Attributes:
         parked: whether it was led to the parking queue.

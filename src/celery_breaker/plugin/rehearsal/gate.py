@@ -28,6 +28,7 @@ from celery_breaker.plugin.gate.turnstile import SetAside
 from celery_breaker.plugin.pausing.pausing import Pausing
 from celery_breaker.plugin.rehearsal.lot import EagerDeferrer, EagerLoop, EagerLot
 from celery_breaker.plugin.rehearsal.seat import DeferredResult, Seat
+from celery_breaker.plugin.unproxied import unproxied
 
 __all__ = ["EagerGate"]
 
@@ -182,8 +183,7 @@ class EagerGate:
 
 
 def _gated_apply(self: AnyTask, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> EagerResult[Any]:
-    app: Any = self.app
-    gate = _gates.get(getattr(app, "_get_current_object", lambda: app)())
+    gate = _gates.get(unproxied(self.app))
     if gate is None:
         return _apply(self, args, kwargs, *rest, **options)  # type: ignore[no-any-return]
     return gate.call(self, args or (), kwargs or {}, {**dict(zip(_ORDER, rest, strict=False)), **options})  # type: ignore[no-any-return]

@@ -63,6 +63,7 @@ class EagerLot:
         self._lock = threading.Lock()
 
     pace = Pace()
+    keeps_priority = True
 
     def place(self, name: str, origin: str) -> str:
         """See `Lot.place`."""

@@ -183,4 +183,4 @@ class Seat:
             registry.report(replace(outcome, task=self.task.name, task_id=self.id))
         registry.reporter.wake()
         if isinstance(exception, FailureDeferred):
-            guard.set_failure_aside(self, outcomes[exception.chosen])
+            guard.aside.failure(self, outcomes[exception.chosen])

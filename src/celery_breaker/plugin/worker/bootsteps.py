@@ -11,6 +11,7 @@ from celery import bootsteps
 from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.worker import control  # noqa: F401  (registers what a worker answers)
+from celery_breaker.plugin.worker.attached import side_of
 from celery_breaker.plugin.worker.side import WorkerSide
 
 __all__ = ["ConsumerStep", "PauseStep", "WorkerStep", "on_worker_shutdown"]
@@ -56,17 +57,17 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """A connection is there; the tasks are not consumed yet."""
-        if (side := _side_of(parent)) is not None:
+        if (side := side_of(parent)) is not None:
             side.connected(parent)
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """The loop is about to run."""
-        if (side := _side_of(consumer)) is not None:
+        if (side := side_of(consumer)) is not None:
             side.loop.listen(hub)
 
     def stop(self, parent: Any) -> None:
         """The connection is gone, or the worker stops consuming."""
-        if (side := _side_of(parent)) is not None:
+        if (side := side_of(parent)) is not None:
             side.disconnected()
 
 
@@ -77,12 +78,12 @@ class PauseStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """The tasks' queues are declared, and not consumed yet."""
-        if (side := _side_of(parent)) is not None:
+        if (side := side_of(parent)) is not None:
             side.pausing.connected(parent)
 
     def stop(self, parent: Any) -> None:
         """The task consumer is about to be cancelled."""
-        if (side := _side_of(parent)) is not None:
+        if (side := side_of(parent)) is not None:
             side.pausing.disconnected()
 
 
@@ -92,7 +93,3 @@ def on_worker_shutdown(sender: Any = None, **_: Any) -> None:
     if side is not None:
         sender.breakers = None
         side.close()
-
-
-def _side_of(consumer: Any) -> WorkerSide | None:
-    return getattr(consumer.controller, "breakers", None)

@@ -17,6 +17,7 @@ from celery_breaker.core.record import Mode, Record
 from celery_breaker.engine.view import Cell
 from celery_breaker.errors import BreakerError, ConfigurationError
 from celery_breaker.plugin.fleet import COMMAND
+from celery_breaker.plugin.worker.attached import side_of
 from celery_breaker.status import actions
 from celery_breaker.status.desk import require_known
 from celery_breaker.status.words import expires_of, seconds_of
@@ -49,11 +50,6 @@ _ALWAYS = ("max_failures", "failure_rate", "failure_window", "recovery_timeout",
 """Options of a policy that are shown even at their default."""
 
 
-def _side(state: Any) -> WorkerSide | None:
-    side: WorkerSide | None = getattr(state.consumer.controller, "breakers", None)
-    return side
-
-
 def _error(text: str) -> Answer:
     return {"error": text}
 
@@ -64,7 +60,7 @@ def _error(text: str) -> Answer:
 @inspect_command(name=COMMAND)
 def breaker_worker(state: Any, **_: Any) -> Answer:
     """How this worker keeps its breakers: the store, whether it is reached, and whether this worker tends them."""
-    side = _side(state)
+    side = side_of(state.consumer)
     if side is None:
         return {"store": None}
     registry, agent, now = side.registry, side.agent, side.registry.clock()
@@ -80,7 +76,7 @@ def breaker_worker(state: Any, **_: Any) -> Answer:
 @inspect_command(variadic="names", signature="[NAME...]")
 def breakers(state: Any, names: Iterable[str] | None = None, **_: Any) -> Answer:
     """Circuit breakers as each worker sees them, all or those named."""
-    side = _side(state)
+    side = side_of(state.consumer)
     if side is None:
         return _error(_NOTHING_GUARDED)
     cells = side.registry.cells.copy()
@@ -205,7 +201,7 @@ def _force(
 
 def _order(state: Any, what: str, name: object, action: Callable[[], actions.Action]) -> Answer:
     """Hand it over; the answer says that it was, not that it came about."""
-    side = _side(state)
+    side = side_of(state.consumer)
     if side is None:
         return _error(_NOTHING_GUARDED)
     if not isinstance(name, str) or not name:

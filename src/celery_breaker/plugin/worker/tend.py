@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery.utils.imports import symbol_by_name
 
+from celery_breaker.plugin.worker.attached import side_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,7 +49,7 @@ def _strategy(task: AnyTask, app: Celery, consumer: Any, **kwargs: Any) -> Calla
     handle = symbol_by_name("celery.worker.strategy:default")(task, app, consumer, **kwargs)
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any) -> Any:
-        side = getattr(consumer.controller, "breakers", None)
+        side = side_of(consumer)
         if side is None:
             return handle(message, body, ack, reject, callbacks, **options)
         message.ack_log_error(logger, consumer.connection_errors)
