@@ -113,6 +113,24 @@ def test_without_a_store_each_worker_is_on_its_own_and_says_so(
     assert Counter(call.words[0] for call in service.calls()).most_common(1)[0][1] == 1
 
 
+def test_a_queue_that_was_paused_time_and_again_is_polled_as_often_as_before(
+    worker_factory: WorkerFactory, redis_server: Any, sqs_server: SQSServer
+) -> None:
+    line = {**QUICK, "on_open": "pause", "tasks": ["guarded.plain"]}
+    settings = conf(redis_server, breakers={"line": line}, task_routes={"guarded.plain": {"queue": "line"}})
+    broker = Broker("sqs", sqs_server.conf(wait_time_seconds=4), sqs_server)
+    worker = worker_factory(broker=broker, queues=["line"], conf=settings)
+    seen = breaker_in(worker.app, "line")
+    for turn in range(1, 6):
+        seen.breaker.open()
+        logged(worker, "queue 'line' is paused", turn)
+        seen.breaker.close()
+        logged(worker, "queue 'line' is consumed again", turn)
+    sqs_server.record()
+    time.sleep(12)
+    assert 1 <= sqs_server.recorded()[("ReceiveMessage", "line")] <= 5
+
+
 def test_tasks_of_a_fifo_queue_come_back_in_order(
     worker_factory: WorkerFactory, service: Service, redis_server: Any, sqs_server: SQSServer
 ) -> None:

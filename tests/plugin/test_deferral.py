@@ -189,6 +189,17 @@ def test_failed_tasks_that_cannot_be_parked_as_the_worker_ends_are_counted_in_th
     assert "1 failed tasks that it had acknowledged cannot be parked" in caplog.text
 
 
+def test_what_cannot_be_parked_as_a_worker_stops_is_not_called_lost_while_its_last_tasks_run(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.lot.failures = 1
+    world.refuse("1", acknowledged=True)
+    world.deferrer.close(last=False)
+    world.deferrer.close()
+    assert len(world.lot.moved) == 1
+    assert "lost" not in caplog.text
+
+
 def test_a_task_that_waits_for_a_time_says_until_when_by_the_store_s_clock(world: World) -> None:
     world.refuse("1", wait=5.0)
     world.refuse("2")

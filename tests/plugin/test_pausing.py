@@ -339,7 +339,11 @@ def test_what_a_poll_that_is_under_way_brings_is_taken_unless_kombu_gives_it_bac
 ) -> None:
     """Or kombu would look for who takes it, and end the worker."""
     takers: dict[str, Any] = {"mail": stage.tasks.on_message, "other": None}
-    channel = SimpleNamespace(wait_time_seconds=10, connection=SimpleNamespace(_callbacks=takers))
+    channel = SimpleNamespace(
+        wait_time_seconds=10,
+        connection=SimpleNamespace(_callbacks=takers),
+        _get_bulk_async=lambda queue, callback: None,
+    )
     if gives_back:
         channel._release_messages = None
     cancel, stage.tasks.channel = stage.tasks.cancel_by_queue, channel

@@ -142,14 +142,14 @@ class Deferrer:
             taken.add(self._parked.popleft())
         return taken
 
-    def close(self) -> None:
-        """Finish what is in hand and stop the thread; once more for what the last tasks of a worker could not leave."""
+    def close(self, *, last: bool = True) -> None:
+        """Finish what is in hand and stop the thread; once more, the last time, for what tasks that still ran left."""
         self.inline = True
         self._background.stop()
         hangs = self._background.running  # it has the lock, and the connection
         if self._waiting and not hangs:
             self._background.turn()
-        if left := sum(refused.acknowledged for refused in self._waiting):
+        if last and (left := sum(refused.acknowledged for refused in self._waiting)):
             logger.error("the broker is away, so %d failed tasks that it had acknowledged cannot be parked: lost", left)
         if not hangs:
             self._lot.close()

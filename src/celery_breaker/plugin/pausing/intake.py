@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from celery_breaker.plugin.pausing import polling
+
 if TYPE_CHECKING:
     from kombu import Message, Queue
 
@@ -14,12 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Intake"]
 
 logger = logging.getLogger(__name__)
-
-_LONG_POLLING = "wait_time_seconds"
-"""What a channel has (SQS) that waits for a message to come, as the main loop must not."""
-
-_SHORTLY = 1
-"""Seconds for which it may: SQS does not find all at once, and its counts, which are behind, may promise too much."""
 
 
 class Intake:
@@ -66,7 +62,8 @@ class Intake:
         self._loop.remember(queue)
         self._queues[name] = queue
         self.stopped = frozenset(self._queues)
-        takers = _takers(tasks.channel)
+        polling.one_at_a_time(tasks.channel)
+        takers = polling.takers(tasks.channel)
         taker = takers.get(name)
         tasks.cancel_by_queue(name)
         if taker is not None:
@@ -104,26 +101,11 @@ class Intake:
     def _get(self, queue: Queue) -> Message | None:
         """From a channel of its own, since all other queues are consumed on the worker's."""
         if self._channel is None:
-            self._channel = self._consumer.connection.channel()
-            if hasattr(self._channel, _LONG_POLLING):
-                setattr(self._channel, _LONG_POLLING, _SHORTLY)
-        long = hasattr(self._channel, _LONG_POLLING)
-        if long and not self._channel.queue_declare(queue.name, passive=True).message_count:
+            self._channel = polling.hurried(self._consumer.connection.channel())
+        if polling.polls(self._channel) and not self._channel.queue_declare(queue.name, passive=True).message_count:
             return None
         return queue.bind(self._channel).get(no_ack=False, accept=self._consumer.task_consumer.accept)
 
     def handle(self, message: Message) -> None:
         """Have the worker receive a message that was fetched."""
         self._consumer.task_consumer.on_message(message)
-
-
-def _takers(channel: Any) -> dict[str, Any]:
-    """Who takes what comes from each queue, where somebody must until the last poll has been answered.
-
-    On SQS before kombu 5.7 the answer would look for nobody else, and end the worker. What comes so is as good as in
-    hand; later kombus give it back.
-    """
-    if hasattr(channel, _LONG_POLLING) and not hasattr(channel, "_release_messages"):
-        takers: dict[str, Any] = channel.connection._callbacks
-        return takers
-    return {}

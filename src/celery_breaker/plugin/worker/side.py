@@ -118,7 +118,7 @@ class WorkerSide:
         self.pausing.stop()
         self._tending.stop()
         self.agent.close()
-        self.deferrer.close()
+        self.deferrer.close(last=False)
         self.events.stop()
 
     def close(self) -> None:
