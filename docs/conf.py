@@ -65,7 +65,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|pathlib|types|concurrent|enum|datetime|contextlib|threading|logging)\..*"),
     (r"py:class", r"Celery|BaseRoute|Starlette|MeterProvider"),
     # Type variables say that what goes in comes out.
-    (r"py:class", r"(celery_breaker\..*\.)?[PRT]"),
+    (r"py:class", r"(celery_breaker\..*\.)?[PRT](\.(kw)?args)?"),
     # The engine's own: a desk is made of them, and nobody has to touch them.
     (r"py:class", r"celery_breaker\.engine\.(registry\.Registry|view\.Cell)"),
 ]
