@@ -108,6 +108,7 @@ def calls() -> None:
     assert_type(signed.si("ann"), Signature[int])
     assert_type(signed.apply_async(("ann",), countdown=1), AsyncResult[int])
     assert_type(signed_and_bound.delay("ann"), AsyncResult[int])
+    assert_type(signed.delay_on_commit("ann"), None)
 
 
 def mistakes() -> None:
@@ -118,4 +119,3 @@ def mistakes() -> None:
     signed.si("ann", "bob")  # type: ignore[call-arg]
     signed.delay_on_commit(1)  # type: ignore[arg-type]
     signed.apply_async_on_commit(("ann",), countdown="1")  # type: ignore[arg-type]
-    signed.delay_on_commit("ann").get()  # type: ignore[attr-defined]
