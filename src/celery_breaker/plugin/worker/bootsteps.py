@@ -12,6 +12,7 @@ from celery_breaker.errors import ConfigurationError
 from celery_breaker.plugin.app import breakers_of
 from celery_breaker.plugin.worker import control  # noqa: F401  (registers what a worker answers)
 from celery_breaker.plugin.worker.attached import side_of
+from celery_breaker.plugin.worker.running import keep_running
 from celery_breaker.plugin.worker.side import WorkerSide
 
 __all__ = ["ConsumerStep", "PauseStep", "WorkerStep", "on_worker_shutdown"]
@@ -38,6 +39,7 @@ class WorkerStep(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """The pool runs."""
         if parent.breakers is not None:
+            keep_running(parent.pool)
             parent.breakers.start()
 
     def stop(self, parent: Any) -> None:
