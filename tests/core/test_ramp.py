@@ -79,6 +79,7 @@ SHARED = Policy(admit_ramp=True, ramp_start=40)
 
 def test_releases_and_fresh_calls_share_the_ramp_where_both_are_on_it() -> None:
     assert step(40.0, HEALTHY, SHARED, elapsed=1, excess=0) == Step(rate=80, count=40)
+    assert type(step(10.0, HEALTHY, SHARED, elapsed=0.25, excess=0).count) is int, "tasks are whole"
     share = fresh(Record(name="smtp", ramp=80.0), SHARED, now=0.0)
     assert share.limit * share.size == 20  # in half a second
 

@@ -122,6 +122,14 @@ def test_what_is_wrong_with_a_record_is_said(change: dict[str, Any], fault: str)
         decode(json.dumps({**WIRE, **change}), version=1)
 
 
+def test_half_a_character_is_written_so_that_every_store_can_take_it() -> None:
+    """A shell that speaks Latin-1 gives one to Python."""
+    record = Record(name="smtp", reason="gesperrt f\udcfcr heute ☕")
+    text = encode(record)
+    assert "f\\udcfcr heute ☕" in text
+    assert decode(text.encode(), version=0) == record
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),

@@ -43,5 +43,5 @@ def allowance(totals: Totals, policy: Policy) -> Allowance:
     """
     span = policy.window.span
     share = totals.calls * (policy.retry_budget or 0.0)
-    parts = max(1, math.ceil(share / MOST), math.ceil(span / _LONGEST))
+    parts = max(math.ceil(share / MOST), math.ceil(span / _LONGEST))
     return Allowance(limit=max(LEAST, math.floor(share / parts)), ttl=span / parts)
