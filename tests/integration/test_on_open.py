@@ -122,3 +122,13 @@ def test_results_that_classify_as_failures_trip_it(worker_factory: WorkerFactory
     seen = breaker_in(worker.app, "judged")
     assert [guarded.judged.delay(word).get(timeout=20) for word in ("good", "bad", "bad", "bad")][-1] == "bad"
     eventually(lambda: seen.state == "open", "three bad results should trip it", timeout=20)
+
+
+def test_under_prefork_classify_hears_of_no_result_where_the_pool_has_no_store_to_share(
+    worker_factory: WorkerFactory, redis_server: Any
+) -> None:
+    policy = {**LONG, "classify": "tests.integration.guarded.classify", "scope": "worker"}
+    worker = worker_factory(concurrency=2, conf=conf(redis_server, breakers={"judged": policy}))
+    assert "classify of judged hears of exceptions, not of results: with scope='worker', prefork" in worker.logs()
+    assert [worker.app.send_task("guarded.judged", ("bad",)).get(timeout=20) for _ in range(5)] == ["bad"] * 5
+    assert "classify of breaker 'judged' failed" not in worker.logs()

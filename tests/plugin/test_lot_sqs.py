@@ -65,6 +65,9 @@ class Scene:
     def hidden(self, queue: str) -> int:
         return int(self.server.attributes(queue)["ApproximateNumberOfMessagesNotVisible"])
 
+    def delayed(self, queue: str) -> int:
+        return int(self.server.attributes(queue)["ApproximateNumberOfMessagesDelayed"])
+
     def limit(self, size: int) -> None:
         """Have the parking queue take no longer messages."""
         url = self.lot._channel()._new_queue(PARKED)
@@ -259,7 +262,7 @@ def test_what_could_not_be_moved_for_half_its_time_in_hand_is_left_to_who_gets_i
     assert (scene.done, scene.lot.size("svc")) == (["gone"], 0)
 
 
-def _refused(*_: object) -> None:
+def _refused(*_: object, **__: object) -> None:
     raise ClientError({"Error": {"Code": "RequestThrottled"}}, "SendMessage")
 
 
@@ -320,6 +323,7 @@ def test_what_has_to_wait_goes_behind_the_others_and_each_once(scene: Scene) -> 
     waiting = iter([True, False, True, False])
     assert scene.lot.release("svc", 10, held=lambda note: next(waiting)) == 2
     assert (scene.lot.size("svc"), scene.waiting("celery")) == (2, 2)
+    assert scene.delayed(PARKED) == 2, "each look is paid for"
 
 
 def test_what_a_killed_agent_had_in_hand_counts_and_is_back_within_a_minute(scene: Scene) -> None:

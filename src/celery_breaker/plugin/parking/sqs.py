@@ -43,6 +43,9 @@ _WAIT = 1
 _IN_HAND = 60
 """Seconds for which a message that is being released, or cannot be parked, is hidden from others."""
 
+_UNTIL_NEXT_LOOK = 10
+"""Seconds for which a parked message that has to wait is out of sight: a look at it takes two requests."""
+
 _KEPT_FOR = "1209600"
 """Seconds that SQS keeps a message, at the most; it would be 4 days."""
 
@@ -225,19 +228,20 @@ class SqsLot(PortableLot):
         move.gone()
 
     def _send(self, message: Message, queue: str, headers: Mapping[str, object], *, then: Callable[[], object]) -> None:
-        self._publish(message, queue, headers)
+        """During a release, what goes into a parking queue has to wait in it."""
+        self._publish(message, queue, headers, delay=_UNTIL_NEXT_LOOK if queue.startswith(PREFIX) else 0)
         then()
 
-    def _publish(self, message: Message, queue: str, headers: Mapping[str, object]) -> None:
+    def _publish(self, message: Message, queue: str, headers: Mapping[str, object], *, delay: int = 0) -> None:
         try:
-            self._put(message, queue, headers)
+            self._put(message, queue, headers, delay=delay)
         except ClientError as exc:
             if _code(exc) in _NO_QUEUE:
                 self._forget(queue)
             shorter = {key: value for key, value in headers.items() if key not in _FOR_SHOW}
             if _code(exc) not in _TOO_LONG or len(shorter) == len(headers):
                 raise
-            self._put(message, queue, shorter)
+            self._put(message, queue, shorter, delay=delay)
 
     def _put(self, message: Message, queue: str, headers: Mapping[str, object], *, delay: int = 0) -> None:
         copy = self._prepared(message, headers)
