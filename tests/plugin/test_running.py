@@ -1,4 +1,4 @@
-"""What a pool runs is remembered when the worker loses its connection, whatever Celery's own pool does."""
+"""What a pool's processes have in hand is remembered, whatever Celery's own pool does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from billiard.pool import CLOSE, RUN
 
 from celery_breaker.plugin.worker.running import keep_running
 
@@ -14,9 +15,14 @@ from celery_breaker.plugin.worker.running import keep_running
 class Job:
     _accepted: bool
     done: bool = False
+    _write_to: object = None
+    writer: object = None
 
     def ready(self) -> bool:
         return self.done
+
+    def _writer(self) -> object:
+        return self.writer
 
 
 @dataclass
@@ -25,6 +31,8 @@ class Pool:
 
     jobs: dict[int, Job]
     lost: list[Job] = field(default_factory=list)
+    _state: int = RUN
+    _active_writers: set[object] = field(default_factory=set)
 
     @property
     def _pool(self) -> Any:
@@ -40,15 +48,24 @@ class Pool:
             job.done = True
 
 
-@pytest.mark.parametrize(("version", "kept"), [((5, 5, 0), [1]), ((5, 6, 2), [1]), ((5, 6, 3), []), ((5, 7, 0), [])])
-def test_before_celery_keeps_it_itself_what_runs_is_kept(version: tuple[int, ...], kept: list[int]) -> None:
+def test_what_runs_is_kept_and_what_ended_is_not() -> None:
     ended = Job(_accepted=True)
     pool = Pool({1: Job(_accepted=True), 2: Job(_accepted=False), 3: ended}, lost=[ended])
-    keep_running(pool, version=version)
+    keep_running(pool)
+    pool.flush()
+    assert list(pool.jobs) == [1]
+
+
+@pytest.mark.parametrize(("state", "kept"), [(RUN, []), (CLOSE, [1])])
+def test_what_a_process_was_given_whole_is_kept_as_the_worker_stops(state: int, kept: list[int]) -> None:
+    """As the connection is lost, it is not: the broker gives it out again."""
+    given, half = Job(_accepted=False, _write_to="process"), Job(_accepted=False, _write_to="process", writer="half")
+    pool = Pool({1: given, 2: half, 3: Job(_accepted=False)}, _state=state, _active_writers={"half"})
+    keep_running(pool)
     pool.flush()
     assert list(pool.jobs) == kept
 
 
 def test_a_pool_that_is_never_emptied_is_left_alone() -> None:
     pool = object()
-    keep_running(pool, version=(5, 5, 0))
+    keep_running(pool)

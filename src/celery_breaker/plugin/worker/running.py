@@ -1,29 +1,43 @@
-"""What runs while a connection is lost. Before 5.6.3, Celery's prefork pool forgot it then, and so nobody heard how it
-ended: a task that failed and was to be set aside would have been lost, with its message acknowledged.
+"""What pool processes have in hand as the worker empties its pool. Celery's prefork pool forgets some of it, and what it
+has forgotten is heard of no more: neither that it began, by which its message is acknowledged, nor how it ended.
+
+- As the connection is lost, before 5.6.3, it forgot what ran: a task that failed and was to be set aside would have been
+  lost, with its message acknowledged.
+- As the worker stops, in 5.7 still, it forgets what a process has been given and has not yet said that it began: the task
+  runs, its message goes back to the queue, and it runs again; and the process waits for half a minute to be heard.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import celery
+from billiard.pool import RUN
 
 __all__ = ["keep_running"]
 
-_MENDED = (5, 6, 3)
-"""The release of Celery that keeps it itself."""
 
+def keep_running(pool: Any) -> None:
+    """Have a worker's pool remember what its processes have in hand, when the worker empties it.
 
-def keep_running(pool: Any, *, version: tuple[int, ...] = celery.VERSION[:3]) -> None:
-    """Have a worker's pool remember what its processes are running, when the worker empties it to connect anew."""
+    What they have not begun is still forgotten as the connection is lost: the broker gives it out again.
+    """
     flush = getattr(pool, "flush", None)
-    if version >= _MENDED or flush is None or not hasattr(getattr(pool, "_pool", None), "_cache"):
+    if flush is None or not hasattr(getattr(pool, "_pool", None), "_cache"):
         return
 
     def flush_what_waits() -> None:
-        cache = pool._pool._cache
-        running = {number: job for number, job in list(cache.items()) if job._accepted}
+        cache, stops = pool._pool._cache, pool._pool._state != RUN
+        kept = {
+            number: job
+            for number, job in list(cache.items())
+            if job._accepted or (stops and _handed_over(job, pool._pool._active_writers))
+        }
         flush()
-        cache.update({number: job for number, job in running.items() if not job.ready()})
+        cache.update({number: job for number, job in kept.items() if not job.ready()})
 
     pool.flush = flush_what_waits
+
+
+def _handed_over(job: Any, writers: Any) -> bool:
+    """Whether all of it has been written to a process."""
+    return job._write_to is not None and job._writer() not in writers
