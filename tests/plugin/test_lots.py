@@ -275,6 +275,23 @@ def test_of_a_message_that_was_acknowledged_a_copy_is_put_whatever_became_of_its
     assert Note.of(again.headers).due == 4.0
 
 
+def test_an_acknowledgement_that_comes_late_is_not_one_of_the_copy(
+    lot: RedisLot, make_app: Callable[[Mapping[str, Any]], Celery], make_broker: Callable[[str], Any], redis_server: Any
+) -> None:
+    """A worker that stops acknowledges up to half a second late: another may have the copy in hand by then."""
+    app = make_app(make_broker("redis").conf)
+    app.send_task("tests.add", (1, 2), queue="work")
+    with app.connection_for_read() as first, app.connection_for_read() as second:
+        message = Queue("work")(first.default_channel).get()
+        headers = Note().again(breaker="svc", queue="work", now=1.0).on(message.headers)
+        lot.move([Move(message, parking_queue("svc"), headers, ack=int, gone=int, acknowledged=True)])
+        assert lot.release("svc", 1) == 1
+        copy = Queue("work")(second.default_channel).get()
+        message.ack()
+        with redis_server.client(0) as client:
+            assert client.hkeys("unacked") == [copy.delivery_tag.encode()], "the copy is in hand still"
+
+
 def test_of_many_breakers_the_queues_of_the_last_are_remembered() -> None:
     """Breakers may be many, each named after an argument."""
     targets = Targets()

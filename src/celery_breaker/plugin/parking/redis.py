@@ -11,6 +11,7 @@ import base64
 import hashlib
 import logging
 import math
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -151,6 +152,8 @@ class RedisLot:
         lists: dict[str, list[str]] = {}
         for move in moves:
             raw = _raw(move)
+            # the acknowledgement may be on its way still, and must not be taken for that of the copy
+            raw["properties"] = {**raw["properties"], "delivery_tag": str(uuid.uuid4())}
             lists.setdefault(_list_for(channel, move.queue, raw), []).append(dumps(raw))
         with channel.conn_or_acquire() as client:
             for name, payloads in lists.items():
