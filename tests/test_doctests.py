@@ -38,6 +38,16 @@ def modules() -> Iterator[str]:
         yield from (module.name for module in found)
 
 
+@pytest.fixture(autouse=True)
+def _tasks_of_examples_are_no_others() -> Iterator[None]:
+    """A task that is shared, as all are unless told otherwise, would be in every app that is made from then on."""
+    from celery import _state
+
+    before = set(_state._on_app_finalizers)
+    yield
+    _state._on_app_finalizers.intersection_update(before)
+
+
 @pytest.mark.parametrize("name", list(modules()))
 def test_examples_are_true(name: str) -> None:
     failed, _ = doctest.testmod(importlib.import_module(name), raise_on_error=False)

@@ -36,8 +36,8 @@ def test_beats_own_schedule_opens_and_lifts(
     schedule = {"end": {"task": "celery_breaker.auto", "schedule": 1.0, "args": ["svc"]}}
     beat_factory({**worker.conf, "beat_schedule": schedule})
     eventually(lambda: seen.breaker.mode == "auto", "beat should have it lifted", timeout=60)
-    history = breakers_of(worker.app).registry.notes("svc", Book.HISTORY)
-    assert {"beat", "a task"} <= {entry.by for entry in history}
+    registry = breakers_of(worker.app).registry
+    eventually(lambda: {"beat", "a task"} <= {entry.by for entry in registry.notes("svc", Book.HISTORY)})
 
 
 _ENTRY = """
