@@ -1,4 +1,4 @@
-"""A worker that is told to stop as it hands a task to a pool process: the latest moment at which that task still runs."""
+"""A worker that is told to stop as it hands a task to a pool process: the last moment at which it still runs."""
 
 from __future__ import annotations
 

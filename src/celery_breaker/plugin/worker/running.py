@@ -1,9 +1,11 @@
-"""What pool processes have in hand as the worker empties its pool. Celery's prefork pool forgets some of it, and what it
-has forgotten is heard of no more: neither that it began, by which its message is acknowledged, nor how it ended.
+"""What pool processes have in hand as the worker empties its pool.
 
-- As the connection is lost, before 5.6.3, it forgot what ran: a task that failed and was to be set aside would have been
-  lost, with its message acknowledged.
-- As the worker stops, in 5.7 still, it forgets what a process has been given and has not yet said that it began: the task
+Celery's prefork pool forgets some of it, and of what it has forgotten nothing is heard any more: neither that it began,
+by which its message is acknowledged, nor how it ended.
+
+- As the connection is lost, before 5.6.3, it forgot what ran: a task that failed and was to be set aside would have
+  been lost, with its message acknowledged.
+- As the worker stops, in 5.7 still, it forgets what a process was given and has not yet said that it began: the task
   runs, its message goes back to the queue, and it runs again; and the process waits for half a minute to be heard.
 """
 
