@@ -29,7 +29,15 @@ def call_service(folder: str, *words: object) -> None:
         raise ServiceDown("the service is down")
 
 
-@shared_task(name="guarded.call", bind=True, base=BreakerTask, breaker="svc", autoretry_for=(OSError,), retry_backoff=1)
+@shared_task(
+    name="guarded.call",
+    bind=True,
+    base=BreakerTask,
+    breaker="svc",
+    autoretry_for=(OSError,),
+    retry_backoff=1,
+    retry_jitter=False,
+)
 def call(self: Task[Any, Any], folder: str, number: int) -> int:
     call_service(folder, number, self.request.retries)
     return number

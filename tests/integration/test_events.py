@@ -52,6 +52,7 @@ def ride_out_an_outage(worker: Worker, service: Service, *, tasks: int = 30) -> 
     """Trip ``svc``, park some tasks, recover, and wait until they have run."""
     seen = breaker_in(worker.app, "svc")
     tripped(seen, service)
+    worker.wait_for_log("breaker 'svc' (opened|is open)")  # its gate is shut, not only the store's record
     for number in range(tasks):
         guarded.once.delay(service.folder, number)
     eventually(lambda: seen.parked() >= tasks - 5, lambda: f"parked: {seen.parked()}", timeout=30)
