@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, chain, chord, group
+from celery.contrib.testing.worker import start_worker
 from celery.exceptions import AlwaysEagerIgnored
 from celery.result import AsyncResult, EagerResult
 from kombu import Exchange, Queue
@@ -325,6 +326,13 @@ def test_what_a_worker_or_beat_publishes_is_sent(make_web: Make, monkeypatch: py
     monkeypatch.setattr(role, "_works", works)
     web.send.delay()
     assert (len(web.waiting()), len(web.parked())) == ((1, 0) if works else (0, 1))
+
+
+def test_a_worker_of_somebody_s_tests_is_one_until_it_has_ended() -> None:
+    app = Celery("own", broker="memory://", backend="cache+memory://", set_as_current=False)
+    with start_worker(app, pool="solo", perform_ping_check=False):
+        assert role.works()
+    assert not role.works(), "or else what is published from now on would not be looked at"
 
 
 def test_eager_tasks_are_never_touched(make_web: Make) -> None:
