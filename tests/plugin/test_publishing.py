@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, chain, chord, group
-from celery.contrib.testing.worker import start_worker
+from celery.bootsteps import TERMINATE
 from celery.exceptions import AlwaysEagerIgnored
 from celery.result import AsyncResult, EagerResult
 from kombu import Exchange, Queue
@@ -329,10 +329,16 @@ def test_what_a_worker_or_beat_publishes_is_sent(make_web: Make, monkeypatch: py
 
 
 def test_a_worker_of_somebody_s_tests_is_one_until_it_has_ended() -> None:
-    app = Celery("own", broker="memory://", backend="cache+memory://", set_as_current=False)
-    with start_worker(app, pool="solo", perform_ping_check=False):
-        assert role.works()
+    class Worker:
+        blueprint: Any = None
+
+    worker = Worker()
+    role._worker_begins(worker)
+    role._begin()  # its solo pool
+    assert role.works()
+    worker.blueprint = type("Ended", (), {"state": TERMINATE})
     assert not role.works(), "or else what is published from now on would not be looked at"
+    role._worker_ends(worker)
 
 
 def test_eager_tasks_are_never_touched(make_web: Make) -> None:
