@@ -213,4 +213,4 @@ def _keep(_at_hand: tuple[Registry, Cell]) -> None:
 def _give_back(registry: Registry, ticket: Ticket | None) -> None:
     """Hand a permit that nobody waits for any more to the reporter, which frees it."""
     if ticket is not None:
-        registry.report(Outcome(ticket, Verdict.NEUTRAL))
+        registry.unused(ticket)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery_breaker.errors import BrokerError
-from celery_breaker.plugin.connections import connected
 from celery_breaker.plugin.parking.lot import Held, Move, Turn, parked_task, parking_queue
 from celery_breaker.plugin.parking.portable import PortableLot
 from celery_breaker.status import ParkedTask
@@ -91,11 +90,9 @@ class AmqpLot(PortableLot):
         self._confirms = None
         super().close()
 
-    def _channel(self) -> Any:
-        if self._connection is None:  # kombu's own confirms would wait for each message, and swallow what we listen for
-            options = {**(self._app.conf.broker_transport_options or {}), "confirm_publish": False}
-            self._connection = connected(self._app, transport_options=options)
-        return self._connection.default_channel
+    def _connection_options(self) -> dict[str, Any]:
+        # kombu's own confirms would wait for each message, and swallow what we listen for
+        return {"transport_options": {**(self._app.conf.broker_transport_options or {}), "confirm_publish": False}}
 
     def _sending(self) -> _Confirms:
         channel = self._channel()
@@ -147,18 +144,16 @@ class AmqpLot(PortableLot):
 
         Brokers that are told to be lenient accept "classic" for a quorum queue too, so one answer is not enough.
         """
-        assert self._connection is not None
         try:
             with self._another_channel() as trial:
                 trial.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": kind})
-        except self._connection.channel_errors:
+        except self._opened().channel_errors:
             return False
         return True
 
     def _another_channel(self) -> Any:
         """Of the connection that there is; whatever goes wrong on it stays there."""
-        assert self._connection is not None
-        return self._connection.channel()
+        return self._opened().channel()
 
     def _take(self, queue: str, count: int) -> list[Message]:
         """Up to ``count`` messages in hand, delivered in one go rather than fetched one by one."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kombu import Queue
 
 from celery_breaker.errors import BrokerError
-from celery_breaker.plugin.connections import close_quietly, connected
+from celery_breaker.plugin.connections import OwnConnection
 from celery_breaker.plugin.parking.lot import (
     PREFIX,
     QUARANTINE,
@@ -30,7 +30,7 @@ from celery_breaker.status import ParkedTask, Waiting
 
 if TYPE_CHECKING:
     from celery import Celery
-    from kombu import Connection, Message
+    from kombu import Message
 
 __all__ = ["PortableLot"]
 
@@ -40,7 +40,7 @@ _KEPT = ("correlation_id", "reply_to", "message_id", "timestamp", "type", "app_i
 """Properties that go along; the rest belongs to one delivery, or (expiration) would let the broker drop the task."""
 
 
-class PortableLot:
+class PortableLot(OwnConnection):
     """Implements `Lot` on any transport, one message at a time.
 
     Attributes:
@@ -52,21 +52,14 @@ class PortableLot:
     kept: tuple[str, ...] = _KEPT
 
     def __init__(self, app: Celery) -> None:
-        self._app = app
-        self._connection: Connection | None = None
+        super().__init__(app)
         self._declared: set[str] = set()
         self._targets = Targets()
 
-    def _channel(self) -> Any:
-        if self._connection is None:
-            self._connection = connected(self._app)
-        return self._connection.default_channel
-
     def close(self) -> None:
         """See `Lot.close`."""
-        connection, self._connection = self._connection, None
         self._declared.clear()
-        close_quietly(connection)
+        super().close()
 
     def place(self, name: str, origin: str) -> str:
         """See `Lot.place`."""
@@ -120,9 +113,7 @@ class PortableLot:
 
     def _count(self, queue: str) -> int | None:
         """Messages in a queue, without making it; ``None`` if there is none."""
-        self._channel()
-        connection = self._connection
-        assert connection is not None
+        connection = self._opened()
         trial: Any = connection.channel()
         with trial:  # asking for a missing queue closes the channel
             try:

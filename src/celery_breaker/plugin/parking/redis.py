@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from celery_breaker.plugin.connections import close_quietly, connected
+from celery_breaker.plugin.connections import OwnConnection
 from celery_breaker.plugin.parking.lot import (
     QUARANTINE,
     Held,
@@ -112,26 +112,15 @@ return found
 """Length of each list, and since when its oldest message has been there. KEYS: parking queues."""
 
 
-class RedisLot:
+class RedisLot(OwnConnection):
     """Implements `Lot` on a Redis broker. Only release, size, depth and purge need a connection of their own."""
 
     pace = Pace()
     keeps_priority = False
 
     def __init__(self, app: Celery) -> None:
-        self._app = app
-        self._connection: Connection | None = None
+        super().__init__(app)
         self._targets = Targets()
-
-    def _channel(self) -> Any:
-        if self._connection is None:
-            self._connection = connected(self._app)
-        return self._connection.default_channel
-
-    def close(self) -> None:
-        """See `Lot.close`."""
-        connection, self._connection = self._connection, None
-        close_quietly(connection)
 
     def place(self, name: str, origin: str) -> str:
         """See `Lot.place`."""

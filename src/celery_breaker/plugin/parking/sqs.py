@@ -19,7 +19,6 @@ from kombu.utils.encoding import safe_str
 
 from celery_breaker.clock import monotonic
 from celery_breaker.errors import BrokerError
-from celery_breaker.plugin.connections import connected
 from celery_breaker.plugin.parking.lot import Held, Move, Pace, Turn
 from celery_breaker.plugin.parking.note import Note
 from celery_breaker.plugin.parking.portable import PortableLot
@@ -79,12 +78,9 @@ class SqsLot(PortableLot):
     def _options(self) -> dict[str, Any]:
         return dict(self._app.conf.broker_transport_options or {})
 
-    def _channel(self) -> Any:
-        if self._connection is None:
-            ours = {"MessageRetentionPeriod": _KEPT_FOR, **(self._options.get("sqs-creation-attributes") or {})}
-            options = {**self._options, "sqs-creation-attributes": ours}
-            self._connection = connected(self._app, transport_options=options)
-        return self._connection.default_channel
+    def _connection_options(self) -> dict[str, Any]:
+        ours = {"MessageRetentionPeriod": _KEPT_FOR, **(self._options.get("sqs-creation-attributes") or {})}
+        return {"transport_options": {**self._options, "sqs-creation-attributes": ours}}
 
     # --- queues -------------------------------------------------------------------------------------------------------
 
